@@ -1,0 +1,46 @@
+namespace Antiphon.Kernels;
+
+/// <summary>
+/// The rows that one or more weight matrices are multiplied with, as float32 and, made on first use, in the forms that kernels want
+/// (quantised, split, packed). Matrices that share an input share those forms.
+/// </summary>
+public sealed unsafe class Activations : IDisposable
+{
+    private NativeBuffer<float> buffer = new(0);
+
+    /// <summary>Number of rows (tokens).</summary>
+    public int Rows { get; private set; }
+
+    /// <summary>Number of values in a row.</summary>
+    public int Columns { get; private set; }
+
+    /// <summary>Distance between the starts of two rows, in floats; at least <see cref="Columns"/>.</summary>
+    public int Stride { get; private set; }
+
+    /// <summary>The first value of a row.</summary>
+    public float* Row(int row) => buffer.Pointer + ((long)row * Stride);
+
+    /// <summary>
+    /// Makes room for a new input, whose rows the caller then writes, and forgets all forms made of the last one.
+    /// Allocates only when the room is not yet large enough.
+    /// </summary>
+    public void Reset(int rows, int columns)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfNegative(columns);
+        int stride = checked(columns + 15) & ~15;
+        long needed = checked((long)rows * stride);
+        if (needed > buffer.Length)
+        {
+            buffer.Dispose();
+            buffer = new NativeBuffer<float>(needed);
+        }
+
+        Rows = rows;
+        Columns = columns;
+        Stride = stride;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => buffer.Dispose();
+}

@@ -1,0 +1,52 @@
+namespace Antiphon.Kernels;
+
+/// <summary>
+/// A weight matrix [rows, columns] (output features, input features): a format, which says what the bits mean, and a layout, which is what
+/// this machine's kernel wants. <see cref="Multiply"/> is all that a layer knows.
+/// </summary>
+/// <remarks>The value of an output depends on its weight row and its activation row alone, never on how many rows are multiplied together.</remarks>
+public abstract unsafe class WeightMatrix
+{
+    private protected WeightMatrix(TensorFormat format, int rows, int columns)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfNegative(columns);
+        Format = format;
+        Rows = rows;
+        Columns = columns;
+    }
+
+    /// <summary>What the bits mean.</summary>
+    public TensorFormat Format { get; }
+
+    /// <summary>Number of output features.</summary>
+    public int Rows { get; }
+
+    /// <summary>Number of input features.</summary>
+    public int Columns { get; }
+
+    /// <summary>Bytes that one pass over the matrix reads.</summary>
+    public long ByteCount => checked(Rows * Format.ByteCount(Columns));
+
+    /// <summary>A matrix over rows in file layout. The memory must outlive the matrix and is not copied.</summary>
+    /// <param name="format">A format with a decoder.</param>
+    /// <param name="rows">Number of output features.</param>
+    /// <param name="columns">Number of input features; a whole number of blocks.</param>
+    /// <param name="data">The first block; no alignment is needed.</param>
+    /// <param name="length">Bytes from <paramref name="data"/> on that may be read.</param>
+    public static WeightMatrix Create(TensorFormat format, int rows, int columns, byte* data, long length) =>
+        new RowMajorMatrix(format, rows, columns, data, length);
+
+    /// <summary>y[i, r] = sum over c of x[i, c] * w[r, c], for every row i of the activations.</summary>
+    /// <param name="x">The input; its columns equal <see cref="Columns"/>.</param>
+    /// <param name="y">Receives <c>x.Rows</c> rows of <see cref="Rows"/> values.</param>
+    /// <param name="stride">Distance between the starts of two output rows, in floats.</param>
+    /// <param name="team">Who computes.</param>
+    public abstract void Multiply(Activations x, float* y, int stride, ComputeTeam team);
+
+    /// <summary>Decodes one row, as an embedding look-up does.</summary>
+    public abstract void DecodeRow(int row, Span<float> destination);
+
+    /// <summary>A view of some rows, for weights that files store fused.</summary>
+    public abstract WeightMatrix Slice(int firstRow, int rowCount);
+}

@@ -1,0 +1,22 @@
+namespace Antiphon.Models;
+
+/// <summary>What runs a model over step batches. One thread at a time calls <see cref="Forward"/>.</summary>
+public interface IBackend : IDisposable
+{
+    /// <summary>Number of logits.</summary>
+    int VocabularySize { get; }
+
+    /// <summary>Longest sequence that the model can take, in tokens.</summary>
+    int ContextLength { get; }
+
+    /// <summary>Bytes of cache that one token takes, over all layers.</summary>
+    long CacheBytesPerToken { get; }
+
+    /// <summary>Creates a cache for sequences of this model.</summary>
+    /// <param name="blockSize">Tokens in a block.</param>
+    /// <param name="blockCount">Blocks in the pool.</param>
+    KvCache CreateCache(int blockSize, int blockCount);
+
+    /// <summary>Runs the batch: writes the cache rows of all its tokens and the logits that are wanted.</summary>
+    void Forward(StepBatch batch);
+}
