@@ -1,0 +1,26 @@
+namespace Antiphon.Text;
+
+/// <summary>A token that is recognised in text as a whole, before the vocabulary's own splitting.</summary>
+public sealed record AddedToken
+{
+    /// <summary>Its id.</summary>
+    public required int Id { get; init; }
+
+    /// <summary>The text that stands for it.</summary>
+    public required string Content { get; init; }
+
+    /// <summary>Whether it is a control token, left out of decoded text on request.</summary>
+    public bool Special { get; init; }
+
+    /// <summary>Whether it is recognised only where no word character touches it.</summary>
+    public bool SingleWord { get; init; }
+
+    /// <summary>Whether it takes the white space before it.</summary>
+    public bool LeftStrip { get; init; }
+
+    /// <summary>Whether it takes the white space after it.</summary>
+    public bool RightStrip { get; init; }
+
+    /// <summary>Whether it is looked for in normalised text; else in the text as given.</summary>
+    public bool Normalized { get; init; }
+}
