@@ -114,22 +114,8 @@ public sealed class LanguageModel : IAsyncDisposable
     /// <param name="tools">The tools, or null; those of the options are not used.</param>
     public RenderedPrompt RenderChat(IReadOnlyList<TemplateValue> messages, TemplateValue? tools, GenerationOptions? options = null, bool addGenerationPrompt = true)
     {
-        ChatTemplate template = ChatTemplate ?? throw new ChatFeatureNotSupportedException(
-            "ChatTemplate", $"{Name} has none, so it cannot hold a conversation; let it continue a text (CompleteAsync), or give it a template (LanguageModelOptions.ChatTemplate)");
         options ??= new GenerationOptions();
         var variables = new Dictionary<string, TemplateValue>();
-        void Special(string name, int? id)
-        {
-            if (id is { } known)
-            {
-                variables[name] = TemplateValue.Trusted(Tokenizer.TokenText(known));
-            }
-        }
-
-        Special("bos_token", Tokenizer.BosId);
-        Special("eos_token", Tokenizer.EosId);
-        Special("unk_token", Tokenizer.UnkId);
-        Special("pad_token", Tokenizer.PadId);
         foreach ((string key, JsonElement value) in options.TemplateVariables)
         {
             variables[key] = TemplateValue.FromJson(value);
@@ -140,8 +126,45 @@ public sealed class LanguageModel : IAsyncDisposable
             variables["enable_thinking"] = TemplateValue.Of(thinking);
         }
 
-        return template.Render(new ChatTemplateInput { Messages = messages, Tools = tools, AddGenerationPrompt = addGenerationPrompt, Variables = variables });
+        return RenderChat(new ChatTemplateInput { Messages = messages, Tools = tools, AddGenerationPrompt = addGenerationPrompt, Variables = variables });
     }
+
+    /// <summary>As the other overloads, for everything that a template can be given. The model's own special tokens are added to the variables.</summary>
+    /// <exception cref="ChatFeatureNotSupportedException">The model has no chat template.</exception>
+    /// <exception cref="TemplateException">The template refuses the conversation.</exception>
+    public RenderedPrompt RenderChat(ChatTemplateInput input)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        ChatTemplate template = ChatTemplate ?? throw new ChatFeatureNotSupportedException(
+            "ChatTemplate", $"{Name} has none, so it cannot hold a conversation; let it continue a text (CompleteAsync), or give it a template (LanguageModelOptions.ChatTemplate)");
+        var variables = new Dictionary<string, TemplateValue>(input.Variables);
+        void Special(string name, int? id)
+        {
+            if (id is { } known)
+            {
+                variables.TryAdd(name, TemplateValue.Trusted(Tokenizer.TokenText(known)));
+            }
+        }
+
+        Special("bos_token", Tokenizer.BosId);
+        Special("eos_token", Tokenizer.EosId);
+        Special("unk_token", Tokenizer.UnkId);
+        Special("pad_token", Tokenizer.PadId);
+        return template.Render(new ChatTemplateInput
+        {
+            Messages = input.Messages,
+            Tools = input.Tools,
+            Documents = input.Documents,
+            AddGenerationPrompt = input.AddGenerationPrompt,
+            ContinueFinalMessage = input.ContinueFinalMessage,
+            KeepNulls = input.KeepNulls,
+            Variables = variables,
+            Clock = input.Clock,
+        });
+    }
+
+    /// <summary>The tokens of a rendered prompt; text of the conversation never becomes a control token.</summary>
+    public IReadOnlyList<int> Tokenize(RenderedPrompt prompt) => promptTokens.Encode(prompt);
 
     /// <summary>Answers a single message of a user. A model without chat template continues the text instead.</summary>
     /// <inheritdoc cref="GenerateAsync(IEnumerable{ChatMessage}, GenerationOptions?, CancellationToken)"/>

@@ -35,10 +35,10 @@ internal sealed record ChatRequest(
 
         Dictionary<string, TemplateValue> variables = ReadVariables(fields);
         RenderedPrompt prompt;
-        int[] tokens;
+        IReadOnlyList<int> tokens;
         try
         {
-            (prompt, tokens) = model.Model.RenderConversation(new ChatTemplateInput
+            prompt = model.Model.RenderChat(new ChatTemplateInput
             {
                 Messages = messages,
                 Tools = tools,
@@ -46,6 +46,11 @@ internal sealed record ChatRequest(
                 ContinueFinalMessage = continueLast ? "content" : null,
                 Variables = variables,
             });
+            tokens = model.Model.Tokenize(prompt);
+        }
+        catch (ChatFeatureNotSupportedException)
+        {
+            throw ApiException.Invalid("model", "has no chat template: use /v1/completions", "no_chat_template");
         }
         catch (TemplateException exception)
         {
