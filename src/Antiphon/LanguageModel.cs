@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Text.Json;
 using Antiphon.Engine;
 using Antiphon.Models;
 using Antiphon.Text;
@@ -28,30 +27,23 @@ public sealed class LanguageModel : IAsyncDisposable
 
     private readonly LoadedModel loaded;
     private readonly ModelSource source;
-    private readonly PromptTokens promptTokens;
     private int disposed;
 
-    private LanguageModel(ModelSource source, LoadedModel loaded, TextAssets assets, LanguageModelOptions options)
+    private LanguageModel(ModelSource source, LoadedModel loaded, ModelText text, LanguageModelOptions options)
     {
         this.source = source;
         this.loaded = loaded;
-        Tokenizer = assets.Tokenizer;
-        promptTokens = new PromptTokens(Tokenizer);
-        string? template = options.ChatTemplate ?? assets.TemplateSource;
-        ChatTemplate = template is null ? null : Text.ChatTemplate.Compile(template);
-        DefaultSampling = options.DefaultSampling ?? assets.Sampling ?? FallbackSampling;
-        Name = options.Name ?? assets.Name ?? Path.GetFileNameWithoutExtension(source.Path.TrimEnd('/', '\\'));
-        Engine = new InferenceEngine(loaded.Backend, new TokenizerText(Tokenizer, assets.EndTokens), options.Engine);
+        Text = text;
+        DefaultSampling = options.DefaultSampling ?? text.RecommendedSampling ?? FallbackSampling;
+        Name = options.Name ?? text.Name ?? Path.GetFileNameWithoutExtension(source.Path.TrimEnd('/', '\\'));
+        Engine = new InferenceEngine(loaded.Backend, new TokenizerText(text.Tokenizer, text.EndTokens), options.Engine);
     }
 
     /// <summary>The model's name.</summary>
     public string Name { get; }
 
-    /// <summary>The tokenizer.</summary>
-    public Tokenizer Tokenizer { get; }
-
-    /// <summary>The chat template; null when the model has none.</summary>
-    public ChatTemplate? ChatTemplate { get; }
+    /// <summary>The tokenizer, the chat template, and what else the files say beside the weights.</summary>
+    public ModelText Text { get; }
 
     /// <summary>The engine, for what goes beyond this class: several answers to one request, log-probabilities, statistics.</summary>
     public InferenceEngine Engine { get; }
@@ -94,77 +86,11 @@ public sealed class LanguageModel : IAsyncDisposable
     /// <param name="addSpecialTokens">Whether to add the tokens that begin and end a text of this model.</param>
     /// <param name="parseSpecialTokens">Whether control tokens that stand in the text are recognised; leave it false for text from outside.</param>
     public IReadOnlyList<int> Tokenize(string text, bool addSpecialTokens = false, bool parseSpecialTokens = false) =>
-        Tokenizer.Encode(text, addSpecialTokens, parseSpecialTokens);
+        Text.Tokenizer.Encode(text, addSpecialTokens, parseSpecialTokens);
 
-    /// <summary>The prompt that the model's chat template makes of a conversation.</summary>
-    /// <param name="messages">The conversation.</param>
-    /// <param name="options">Tools, thinking and template variables are used; null: none.</param>
-    /// <param name="addGenerationPrompt">Whether the prompt ends where the answer starts.</param>
-    /// <exception cref="ChatFeatureNotSupportedException">A message holds something else than text, or the model has no chat template.</exception>
-    /// <exception cref="TemplateException">The template refuses the conversation.</exception>
-    public RenderedPrompt RenderChat(IEnumerable<ChatMessage> messages, GenerationOptions? options = null, bool addGenerationPrompt = true)
-    {
-        ArgumentNullException.ThrowIfNull(messages);
-        options ??= new GenerationOptions();
-        return RenderChat(MessageMapping.ToTemplate(messages), MessageMapping.ToTemplate(options.Tools), options, addGenerationPrompt);
-    }
-
-    /// <summary>As the other overload, for messages and tools in the form that templates see (OpenAI's JSON).</summary>
-    /// <inheritdoc cref="RenderChat(IEnumerable{ChatMessage}, GenerationOptions?, bool)"/>
-    /// <param name="tools">The tools, or null; those of the options are not used.</param>
-    public RenderedPrompt RenderChat(IReadOnlyList<TemplateValue> messages, TemplateValue? tools, GenerationOptions? options = null, bool addGenerationPrompt = true)
-    {
-        options ??= new GenerationOptions();
-        var variables = new Dictionary<string, TemplateValue>();
-        foreach ((string key, JsonElement value) in options.TemplateVariables)
-        {
-            variables[key] = TemplateValue.FromJson(value);
-        }
-
-        if (options.Thinking is { } thinking)
-        {
-            variables["enable_thinking"] = TemplateValue.Of(thinking);
-        }
-
-        return RenderChat(new ChatTemplateInput { Messages = messages, Tools = tools, AddGenerationPrompt = addGenerationPrompt, Variables = variables });
-    }
-
-    /// <summary>As the other overloads, for everything that a template can be given. The model's own special tokens are added to the variables.</summary>
-    /// <exception cref="ChatFeatureNotSupportedException">The model has no chat template.</exception>
-    /// <exception cref="TemplateException">The template refuses the conversation.</exception>
-    public RenderedPrompt RenderChat(ChatTemplateInput input)
-    {
-        ArgumentNullException.ThrowIfNull(input);
-        ChatTemplate template = ChatTemplate ?? throw new ChatFeatureNotSupportedException(
-            "ChatTemplate", $"{Name} has none, so it cannot hold a conversation; let it continue a text (CompleteAsync), or give it a template (LanguageModelOptions.ChatTemplate)");
-        var variables = new Dictionary<string, TemplateValue>(input.Variables);
-        void Special(string name, int? id)
-        {
-            if (id is { } known)
-            {
-                variables.TryAdd(name, TemplateValue.Trusted(Tokenizer.TokenText(known)));
-            }
-        }
-
-        Special("bos_token", Tokenizer.BosId);
-        Special("eos_token", Tokenizer.EosId);
-        Special("unk_token", Tokenizer.UnkId);
-        Special("pad_token", Tokenizer.PadId);
-        return template.Render(new ChatTemplateInput
-        {
-            Messages = input.Messages,
-            Tools = input.Tools,
-            Documents = input.Documents,
-            AddGenerationPrompt = input.AddGenerationPrompt,
-            ContinueFinalMessage = input.ContinueFinalMessage,
-            KeepNulls = input.KeepNulls,
-            Variables = variables,
-            Clock = input.Clock,
-        });
-    }
-
-    /// <summary>The tokens of a rendered prompt; text of the conversation never becomes a control token.</summary>
-    public IReadOnlyList<int> Tokenize(RenderedPrompt prompt) => promptTokens.Encode(prompt);
+    /// <inheritdoc cref="ModelText.Render(IEnumerable{ChatMessage}, GenerationOptions?, bool)"/>
+    public RenderedPrompt RenderChat(IEnumerable<ChatMessage> messages, GenerationOptions? options = null, bool addGenerationPrompt = true) =>
+        Text.Render(messages, options, addGenerationPrompt);
 
     /// <summary>Answers a single message of a user. A model without chat template continues the text instead.</summary>
     /// <inheritdoc cref="GenerateAsync(IEnumerable{ChatMessage}, GenerationOptions?, CancellationToken)"/>
@@ -172,7 +98,7 @@ public sealed class LanguageModel : IAsyncDisposable
     public IAsyncEnumerable<AnswerPart> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        return ChatTemplate is null
+        return Text.ChatTemplate is null
             ? CompleteAsync(prompt, options, cancellationToken)
             : GenerateAsync([new ChatMessage(ChatRole.User, prompt)], options, cancellationToken);
     }
@@ -194,7 +120,7 @@ public sealed class LanguageModel : IAsyncDisposable
         RenderedPrompt prompt = RenderChat(messages, options);
         bool hasTools = options.Tools.Any(t => t is AIFunctionDeclaration);
         var parser = new AnswerParser(prompt.Text, hasTools);
-        await foreach (AnswerPart part in RunAsync(promptTokens.Encode(prompt), parser, options, cancellationToken).ConfigureAwait(false))
+        await foreach (AnswerPart part in RunAsync(Text.Encode(prompt), parser, options, cancellationToken).ConfigureAwait(false))
         {
             yield return part;
         }
@@ -209,7 +135,7 @@ public sealed class LanguageModel : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(text);
         ObjectDisposedException.ThrowIf(disposed != 0, this);
-        return RunAsync(Tokenizer.Encode(text, addSpecialTokens: true), parser: null, options ?? new GenerationOptions(), cancellationToken);
+        return RunAsync(Text.Tokenizer.Encode(text, addSpecialTokens: true), parser: null, options ?? new GenerationOptions(), cancellationToken);
     }
 
     /// <summary>The model as an <see cref="IChatClient"/>, for any number of callers at once. Disposing the client does not dispose the model.</summary>
@@ -244,13 +170,13 @@ public sealed class LanguageModel : IAsyncDisposable
         {
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new LoadProgress("reading the tokenizer", 0.05));
-            TextAssets assets = TextAssets.Read(source);
+            ModelText text = ModelText.Read(source, options.ChatTemplate);
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new LoadProgress("reading the weights", 0.2));
             loaded = ModelLoader.Load(source, options.Threads, options.Adapters);
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new LoadProgress("starting the engine", 0.95));
-            var model = new LanguageModel(source, loaded, assets, options);
+            var model = new LanguageModel(source, loaded, text, options);
             progress?.Report(new LoadProgress("ready", 1));
             return model;
         }

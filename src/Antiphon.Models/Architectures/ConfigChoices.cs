@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Choices that configs state by name.</summary>
@@ -6,11 +8,11 @@ internal static class ConfigChoices
     /// <summary>An activation by its name.</summary>
     public static Activation Activation(this ConfigReader config, string field, string absent) => config.TextOr(field, absent) switch
     {
-        "silu" or "swish" => Models.Activation.Silu,
-        "gelu_pytorch_tanh" or "gelu_new" or "gelu_fast" or "gelu_tanh" => Models.Activation.GeluTanh,
-        "gelu" => Models.Activation.Gelu,
-        "relu" => Models.Activation.Relu,
-        "relu2" => Models.Activation.ReluSquared,
+        "silu" or "swish" => Kernels.Activation.Silu,
+        "gelu_pytorch_tanh" or "gelu_new" or "gelu_fast" or "gelu_tanh" => Kernels.Activation.GeluTanh,
+        "gelu" => Kernels.Activation.Gelu,
+        "relu" => Kernels.Activation.Relu,
+        "relu2" => Kernels.Activation.ReluSquared,
         string other => throw new UnsupportedModelException($"{field} '{other}'"),
     };
 

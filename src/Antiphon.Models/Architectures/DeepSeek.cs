@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>DeepSeek V2 and V3: latent attention and grouped mixtures with shared experts.</summary>

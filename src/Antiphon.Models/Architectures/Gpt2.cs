@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>GPT-2: learned positions, layer norms, biases everywhere, linear layers stored input features first.</summary>

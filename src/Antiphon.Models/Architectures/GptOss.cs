@@ -1,23 +1,26 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>gpt-oss: attention sinks, a window on every other layer, YaRN with fractional bounds, clamped SwiGLU experts.</summary>
 internal static class GptOss
 {
+    private const float DefaultAlpha = 1.702f;
+    private const float DefaultLimit = 7;
+
     public static ArchitectureMapping FromConfig(JsonConfig config, ModelSource source)
     {
         Dimensions sizes = Dimensions.From(config, "gpt_oss", 1e-5);
-        if (config.NumberOr("swiglu_alpha", 1.702) != 1.702 || config.NumberOr("swiglu_limit", 7) != 7)
-        {
-            throw new UnsupportedModelException("a swiglu_alpha other than 1.702 or a swiglu_limit other than 7");
-        }
-
         bool bias = config.FlagOr("attention_bias", true);
         AttentionSpec attention = sizes.Attention(new RopeConfig(config).Build(sizes.HeadSize, 150000)) with
         {
             Sinks = true, QueryKeyValueBias = bias, OutputBias = bias,
         };
         int experts = config.Int("num_local_experts", 1, 1 << 16);
-        MixtureSpec mixture = Experts(experts, config.Int("num_experts_per_tok", 1, experts), config.Int("intermediate_size"));
+        MixtureSpec mixture = Experts(experts, config.Int("num_experts_per_tok", 1, experts), config.Int("intermediate_size")) with
+        {
+            GateAlpha = (float)config.PositiveOr("swiglu_alpha", DefaultAlpha), GateLimit = (float)config.PositiveOr("swiglu_limit", DefaultLimit),
+        };
         int[] windows = config.Windows(sizes.Layers, config.IntOr("sliding_window", 128, 1, int.MaxValue), i => i % 2 == 0);
         var names = new TensorNames(
             HuggingFaceNames.With(
@@ -62,7 +65,9 @@ internal static class GptOss
         Experts = experts,
         Used = used,
         ExpertWidth = width,
-        Activation = Activation.ClampedSwiGlu,
+        Activation = Activation.Silu,
+        GateAlpha = DefaultAlpha,
+        GateLimit = DefaultLimit,
         ExpertBias = true,
         Router = new RouterSpec { Score = RouterScore.SoftmaxOfChosen, Bias = true },
     };

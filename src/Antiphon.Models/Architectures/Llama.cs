@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Llama 1 to 3 and what was built after it without a change; in GGUF also Mistral and Mixtral.</summary>

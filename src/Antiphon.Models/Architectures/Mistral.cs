@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Mistral (one window for all layers), Ministral (a window for some) and Ministral 3 (queries scaled by position).</summary>

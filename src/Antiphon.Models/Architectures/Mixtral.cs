@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Mixtral: Mistral with a mixture of experts in every layer.</summary>

@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Phi-3, 3.5 and 4: Llama with fused projections, partial rotation and LongRoPE.</summary>

@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Qwen 2 and 2.5: Llama with biases on queries, keys and values, and windows on the upper layers when they are turned on.</summary>

@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Qwen 3, dense and with experts: Llama with a norm on each query and key head.</summary>

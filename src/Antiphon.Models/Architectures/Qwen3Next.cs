@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Qwen3-Next: three gated delta nets to one gated attention, and a mixture with a gated shared expert.</summary>

@@ -44,6 +44,12 @@ public sealed class Sequence : IDisposable
     /// <summary>The cache in which the rows are.</summary>
     public KvCache Cache { get; }
 
+    /// <summary>
+    /// Tokens that the sequence may grow to, prompt included; 0 (default) when that is not known. Models whose position encoding differs between short
+    /// and long sequences (LongRoPE) choose by it, since a change on the way would leave the rows so far wrong.
+    /// </summary>
+    public int PlannedLength { get; init; }
+
     /// <summary>Number of committed tokens.</summary>
     public int Length { get; private set; }
 

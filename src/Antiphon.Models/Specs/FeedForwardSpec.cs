@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>What a token does alone in a layer.</summary>
@@ -27,6 +29,15 @@ public sealed record MixtureSpec : FeedForwardSpec
 
     /// <summary>How experts are chosen and weighted.</summary>
     public required RouterSpec Router { get; init; }
+
+    /// <summary>
+    /// Where above 0, experts have gpt-oss's gate instead: (up + 1) · gate · sigmoid(<see cref="GateAlpha"/> gate), the gate at most this,
+    /// up within plus and minus this.
+    /// </summary>
+    public float GateLimit { get; init; }
+
+    /// <summary>See <see cref="GateLimit"/>.</summary>
+    public float GateAlpha { get; init; }
 
     /// <summary>Whether the experts' projections have biases.</summary>
     public bool ExpertBias { get; init; }
@@ -80,26 +91,4 @@ public enum RouterScore
 
     /// <summary>The logits choose; the weights are the softmax over the chosen.</summary>
     SoftmaxOfChosen,
-}
-
-/// <summary>Activations of feed-forward parts.</summary>
-public enum Activation
-{
-    /// <summary>x · sigmoid(x).</summary>
-    Silu,
-
-    /// <summary>GELU with the tanh approximation.</summary>
-    GeluTanh,
-
-    /// <summary>GELU with the error function.</summary>
-    Gelu,
-
-    /// <summary>max(x, 0).</summary>
-    Relu,
-
-    /// <summary>max(x, 0)².</summary>
-    ReluSquared,
-
-    /// <summary>gpt-oss: (up + 1) · gate · sigmoid(1.702 gate), gate clamped to at most 7 and up to ±7.</summary>
-    ClampedSwiGlu,
 }

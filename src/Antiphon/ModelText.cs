@@ -2,22 +2,29 @@ using System.Text.Json;
 using Antiphon.Engine;
 using Antiphon.Models;
 using Antiphon.Text;
+using ChatMessage = Microsoft.Extensions.AI.ChatMessage;
 
 namespace Antiphon;
 
-/// <summary>What a model's files say beside its weights: how text becomes tokens and back, how a conversation is written, when an answer ends.</summary>
-internal sealed class TextAssets
+/// <summary>
+/// What a model's files say beside its weights: how text becomes tokens and back, how a conversation is written, when an answer ends, how to sample.
+/// Immutable and safe for use by several threads at once.
+/// </summary>
+public sealed class ModelText
 {
     /// <summary>Names of tokens that end a turn wherever a vocabulary marks them as control tokens, though its metadata may name only one of them.</summary>
     private static readonly string[] EndOfTurn =
         ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>", "<|end_of_text|>", "<|eot|>"];
 
-    private TextAssets(Tokenizer tokenizer, string? templateSource, IEnumerable<int> endTokens, SamplingOptions? sampling, string? name)
+    private readonly PromptTokens promptTokens;
+
+    private ModelText(Tokenizer tokenizer, string? template, IEnumerable<int> endTokens, SamplingOptions? sampling, string? name)
     {
         Tokenizer = tokenizer;
-        TemplateSource = templateSource;
-        Sampling = sampling;
+        RecommendedSampling = sampling;
         Name = name;
+        ChatTemplate = template is null ? null : ChatTemplate.Compile(template);
+        promptTokens = new PromptTokens(tokenizer);
         var ends = new HashSet<int>(endTokens.Where(t => t >= 0));
         foreach (int? id in (ReadOnlySpan<int?>)[tokenizer.EosId, tokenizer.EotId])
         {
@@ -41,29 +48,85 @@ internal sealed class TextAssets
     /// <summary>The tokenizer.</summary>
     public Tokenizer Tokenizer { get; }
 
-    /// <summary>The chat template's source, if there is one.</summary>
-    public string? TemplateSource { get; }
+    /// <summary>The chat template; null when there is none.</summary>
+    public ChatTemplate? ChatTemplate { get; }
 
     /// <summary>Tokens that end an answer.</summary>
     public IReadOnlyCollection<int> EndTokens { get; }
 
-    /// <summary>The sampling that the files recommend, if they do.</summary>
-    public SamplingOptions? Sampling { get; }
+    /// <summary>The sampling that the files recommend; null when they recommend none.</summary>
+    public SamplingOptions? RecommendedSampling { get; }
 
-    /// <summary>The model's own name, if it has one.</summary>
+    /// <summary>The model's own name; null when it has none.</summary>
     public string? Name { get; }
 
-    /// <summary>Reads the assets.</summary>
+    /// <summary>Reads all that from a model's files.</summary>
+    /// <param name="source">The files; not needed any more afterwards.</param>
+    /// <param name="chatTemplate">A chat template (Jinja) that replaces the model's own, or null.</param>
     /// <exception cref="ModelFormatException">The metadata are damaged.</exception>
     /// <exception cref="TokenizerFormatException">The tokenizer is damaged or of a kind that is not supported.</exception>
-    public static TextAssets Read(ModelSource source) => source switch
+    /// <exception cref="TemplateException">The chat template cannot be compiled.</exception>
+    public static ModelText Read(ModelSource source, string? chatTemplate = null) => source switch
     {
-        GgufFile file => Read(file),
-        HuggingFaceFolder folder => Read(folder),
+        GgufFile file => Read(file, chatTemplate),
+        HuggingFaceFolder folder => Read(folder, chatTemplate),
+        null => throw new ArgumentNullException(nameof(source)),
         _ => throw new ModelFormatException($"{source.Path}: {source.GetType().Name} has no tokenizer; give a GGUF file or a Hugging Face folder"),
     };
 
-    private static TextAssets Read(GgufFile file)
+    /// <summary>The prompt that the chat template makes of a conversation.</summary>
+    /// <param name="messages">The conversation.</param>
+    /// <param name="options">Tools, thinking and template variables are used; null: none.</param>
+    /// <param name="addGenerationPrompt">Whether the prompt ends where the answer starts.</param>
+    /// <exception cref="ChatFeatureNotSupportedException">A message holds something else than text, or the model has no chat template.</exception>
+    /// <exception cref="TemplateException">The template refuses the conversation.</exception>
+    public RenderedPrompt Render(IEnumerable<ChatMessage> messages, GenerationOptions? options = null, bool addGenerationPrompt = true)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        return Render(MessageMapping.ToTemplate(messages), options is null ? null : MessageMapping.ToTemplate(options.Tools), options, addGenerationPrompt);
+    }
+
+    /// <summary>As the other overload, for messages and tools in the form that templates see (OpenAI's JSON).</summary>
+    /// <inheritdoc cref="Render(IEnumerable{ChatMessage}, GenerationOptions?, bool)"/>
+    /// <param name="tools">The tools, or null; those of the options are not used.</param>
+    public RenderedPrompt Render(IReadOnlyList<TemplateValue> messages, TemplateValue? tools, GenerationOptions? options = null, bool addGenerationPrompt = true)
+    {
+        ChatTemplate template = ChatTemplate ?? throw new ChatFeatureNotSupportedException(
+            "chat template", "the model has none, so it cannot hold a conversation; let it continue a text (CompleteAsync, run --raw), or give it a template");
+        var variables = new Dictionary<string, TemplateValue>();
+        void Special(string name, int? id)
+        {
+            if (id is { } known)
+            {
+                variables[name] = TemplateValue.Trusted(Tokenizer.TokenText(known));
+            }
+        }
+
+        Special("bos_token", Tokenizer.BosId);
+        Special("eos_token", Tokenizer.EosId);
+        Special("unk_token", Tokenizer.UnkId);
+        Special("pad_token", Tokenizer.PadId);
+        foreach ((string key, JsonElement value) in options?.TemplateVariables ?? new Dictionary<string, JsonElement>())
+        {
+            variables[key] = TemplateValue.FromJson(value);
+        }
+
+        if (options?.Thinking is { } thinking)
+        {
+            variables["enable_thinking"] = TemplateValue.Of(thinking);
+        }
+
+        return template.Render(new ChatTemplateInput { Messages = messages, Tools = tools, AddGenerationPrompt = addGenerationPrompt, Variables = variables });
+    }
+
+    /// <summary>The tokens of a prompt. Control tokens are recognised only where they lie wholly in text of the template: a user who types one sends its letters.</summary>
+    public int[] Encode(RenderedPrompt prompt)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        return promptTokens.Encode(prompt);
+    }
+
+    private static ModelText Read(GgufFile file, string? chatTemplate)
     {
         GgufMetadata metadata = file.Metadata;
         int? Id(string key) => metadata.TryGetInt32(key, out int id) ? id : null;
@@ -91,11 +154,11 @@ internal sealed class TextAssets
         };
         SamplingOptions? sampling = Recommended(
             Number("general.sampling.temp"), Number("general.sampling.top_p"), Number("general.sampling.top_k"), Number("general.sampling.min_p"), null);
-        return new TextAssets(
-            Tokenizer.FromVocabulary(vocabulary), Name("tokenizer.chat_template"), Id(Prefix + "eom_token_id") is { } eom ? [eom] : [], sampling, Name("general.name"));
+        return new ModelText(
+            Tokenizer.FromVocabulary(vocabulary), chatTemplate ?? Name("tokenizer.chat_template"), Id(Prefix + "eom_token_id") is { } eom ? [eom] : [], sampling, Name("general.name"));
     }
 
-    private static TextAssets Read(HuggingFaceFolder folder)
+    private static ModelText Read(HuggingFaceFolder folder, string? chatTemplate)
     {
         if (folder.TokenizerJson is not { } json)
         {
@@ -116,8 +179,8 @@ internal sealed class TextAssets
         }
 
         folder.ChatTemplates.TryGetValue("default", out string? template);
-        return new TextAssets(
-            Tokenizer.FromTokenizerJson(json, Options(folder.TokenizerConfig)), template, ends, Recommended(temperature, topP, topK, minP, repetition), null);
+        return new ModelText(
+            Tokenizer.FromTokenizerJson(json, Options(folder.TokenizerConfig)), chatTemplate ?? template, ends, Recommended(temperature, topP, topK, minP, repetition), null);
     }
 
     private static TokenizerOptions? Options(JsonElement? config)
