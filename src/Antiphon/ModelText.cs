@@ -91,21 +91,7 @@ public sealed class ModelText
     /// <param name="tools">The tools, or null; those of the options are not used.</param>
     public RenderedPrompt Render(IReadOnlyList<TemplateValue> messages, TemplateValue? tools, GenerationOptions? options = null, bool addGenerationPrompt = true)
     {
-        ChatTemplate template = ChatTemplate ?? throw new ChatFeatureNotSupportedException(
-            "chat template", "the model has none, so it cannot hold a conversation; let it continue a text (CompleteAsync, run --raw), or give it a template");
         var variables = new Dictionary<string, TemplateValue>();
-        void Special(string name, int? id)
-        {
-            if (id is { } known)
-            {
-                variables[name] = TemplateValue.Trusted(Tokenizer.TokenText(known));
-            }
-        }
-
-        Special("bos_token", Tokenizer.BosId);
-        Special("eos_token", Tokenizer.EosId);
-        Special("unk_token", Tokenizer.UnkId);
-        Special("pad_token", Tokenizer.PadId);
         foreach ((string key, JsonElement value) in options?.TemplateVariables ?? new Dictionary<string, JsonElement>())
         {
             variables[key] = TemplateValue.FromJson(value);
@@ -116,7 +102,41 @@ public sealed class ModelText
             variables["enable_thinking"] = TemplateValue.Of(thinking);
         }
 
-        return template.Render(new ChatTemplateInput { Messages = messages, Tools = tools, AddGenerationPrompt = addGenerationPrompt, Variables = variables });
+        return Render(new ChatTemplateInput { Messages = messages, Tools = tools, AddGenerationPrompt = addGenerationPrompt, Variables = variables });
+    }
+
+    /// <summary>As the other overloads, for all that a template can be given; the model's special tokens are added to the variables.</summary>
+    /// <exception cref="ChatFeatureNotSupportedException">The model has no chat template.</exception>
+    /// <exception cref="TemplateException">The template refuses the conversation.</exception>
+    public RenderedPrompt Render(ChatTemplateInput input)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        ChatTemplate template = ChatTemplate ?? throw new ChatFeatureNotSupportedException(
+            "chat template", "the model has none, so it cannot hold a conversation; let it continue a text (CompleteAsync, run --raw), or give it a template");
+        var variables = new Dictionary<string, TemplateValue>(input.Variables);
+        void Special(string name, int? id)
+        {
+            if (id is { } known)
+            {
+                variables.TryAdd(name, TemplateValue.Trusted(Tokenizer.TokenText(known)));
+            }
+        }
+
+        Special("bos_token", Tokenizer.BosId);
+        Special("eos_token", Tokenizer.EosId);
+        Special("unk_token", Tokenizer.UnkId);
+        Special("pad_token", Tokenizer.PadId);
+        return template.Render(new ChatTemplateInput
+        {
+            Messages = input.Messages,
+            Tools = input.Tools,
+            Documents = input.Documents,
+            AddGenerationPrompt = input.AddGenerationPrompt,
+            ContinueFinalMessage = input.ContinueFinalMessage,
+            KeepNulls = input.KeepNulls,
+            Variables = variables,
+            Clock = input.Clock,
+        });
     }
 
     /// <summary>The tokens of a prompt. Control tokens are recognised only where they lie wholly in text of the template: a user who types one sends its letters.</summary>

@@ -19,7 +19,7 @@ internal sealed class ServedModel(string id, LanguageModel model, DateTimeOffset
     public InferenceEngine Engine => model.Engine;
 
     /// <summary>Its tokenizer.</summary>
-    public Tokenizer Tokenizer => model.Tokenizer;
+    public Tokenizer Tokenizer => model.Text.Tokenizer;
 
     /// <summary>What its publisher recommends, for fields that a request leaves open.</summary>
     public SamplingOptions DefaultSampling => model.DefaultSampling;

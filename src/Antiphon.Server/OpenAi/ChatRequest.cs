@@ -38,7 +38,7 @@ internal sealed record ChatRequest(
         IReadOnlyList<int> tokens;
         try
         {
-            prompt = model.Model.RenderChat(new ChatTemplateInput
+            prompt = model.Model.Text.Render(new ChatTemplateInput
             {
                 Messages = messages,
                 Tools = tools,
@@ -46,7 +46,7 @@ internal sealed record ChatRequest(
                 ContinueFinalMessage = continueLast ? "content" : null,
                 Variables = variables,
             });
-            tokens = model.Model.Tokenize(prompt);
+            tokens = model.Model.Text.Encode(prompt);
         }
         catch (ChatFeatureNotSupportedException)
         {
