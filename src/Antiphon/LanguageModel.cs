@@ -72,6 +72,9 @@ public sealed class LanguageModel : IAsyncDisposable
     /// <summary>Loads a model from a source that the caller opens, such as one in memory. The model owns the source from then on.</summary>
     /// <inheritdoc cref="LoadAsync(string, LanguageModelOptions?, IProgress{LoadProgress}?, CancellationToken)"/>
     /// <param name="open">Opens the source; called once.</param>
+    /// <param name="options">Options; null: the defaults.</param>
+    /// <param name="progress">Told how far it is.</param>
+    /// <param name="cancellationToken">Stops loading; what was loaded is freed.</param>
     public static Task<LanguageModel> LoadAsync(
         Func<ModelSource> open, LanguageModelOptions? options = null, IProgress<LoadProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -93,6 +96,8 @@ public sealed class LanguageModel : IAsyncDisposable
     /// <summary>Answers a single message of a user. A model without chat template continues the text instead.</summary>
     /// <inheritdoc cref="GenerateAsync(IEnumerable{ChatMessage}, GenerationOptions?, CancellationToken)"/>
     /// <param name="prompt">What the user says.</param>
+    /// <param name="options">Options; null: the defaults.</param>
+    /// <param name="cancellationToken">Stops the model.</param>
     public IAsyncEnumerable<AnswerPart> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);

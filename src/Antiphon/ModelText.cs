@@ -88,7 +88,10 @@ public sealed class ModelText
 
     /// <summary>As the other overload, for messages and tools in the form that templates see (OpenAI's JSON).</summary>
     /// <inheritdoc cref="Render(IEnumerable{ChatMessage}, GenerationOptions?, bool)"/>
+    /// <param name="messages">The conversation.</param>
     /// <param name="tools">The tools, or null; those of the options are not used.</param>
+    /// <param name="options">Thinking and template variables are used; null: none.</param>
+    /// <param name="addGenerationPrompt">Whether the prompt ends where the answer starts.</param>
     public RenderedPrompt Render(IReadOnlyList<TemplateValue> messages, TemplateValue? tools, GenerationOptions? options = null, bool addGenerationPrompt = true)
     {
         ChatTemplate template = ChatTemplate ?? throw new ChatFeatureNotSupportedException(
