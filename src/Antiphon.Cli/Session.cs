@@ -25,7 +25,7 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
             });
 
     /// <summary>Loads a model for measurements, without an engine; null: Tales.</summary>
-    public Task<MeasuredModel> LoadForMeasuringAsync(string? path, int? threads, CancellationToken cancellationToken) =>
+    public Task<LoadedModel> LoadForMeasuringAsync(string? path, int? threads, CancellationToken cancellationToken) =>
         Terminal.WithProgressAsync(
             $"Loading {Name(path)}",
             progress => Task.Run(
@@ -34,9 +34,7 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
                     ModelSource source = Open(path);
                     try
                     {
-                        cancellationToken.ThrowIfCancellationRequested();
-                        LoadedModel model = ModelLoader.Load(source, new ModelLoadOptions { Threads = threads ?? 0 });
-                        return new MeasuredModel(Name(path), source, model);
+                        return ModelLoader.Load(source, new ModelLoadOptions { Threads = threads ?? 0, Progress = new Share(progress, cancellationToken) });
                     }
                     catch
                     {
@@ -53,18 +51,13 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
     {
         public void Report(LoadProgress value) => inner.Report((value.Fraction, value.Stage));
     }
-}
 
-/// <summary>A model without an engine.</summary>
-/// <param name="Name">Its file's name.</param>
-/// <param name="Source">Its files.</param>
-/// <param name="Model">The model.</param>
-internal sealed record MeasuredModel(string Name, ModelSource Source, LoadedModel Model) : IDisposable
-{
-    /// <inheritdoc/>
-    public void Dispose()
+    private sealed class Share(IProgress<(double Share, string Note)> inner, CancellationToken cancellationToken) : IProgress<double>
     {
-        Model.Dispose();
-        Source.Dispose();
+        public void Report(double value)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            inner.Report((value, ""));
+        }
     }
 }

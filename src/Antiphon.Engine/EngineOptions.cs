@@ -3,6 +3,9 @@ namespace Antiphon.Engine;
 /// <summary>How the engine runs. Checked by the engine's constructor, which throws an <see cref="InvalidRequestException"/> that names the field.</summary>
 public sealed record EngineOptions
 {
+    /// <summary>The engine's name in metrics; default <c>default</c>.</summary>
+    public string Name { get; init; } = "default";
+
     /// <summary>Tokens in a cache block, 1 to 1024; default 16.</summary>
     public int BlockSize { get; init; } = 16;
 
@@ -21,11 +24,14 @@ public sealed record EngineOptions
     /// <summary>Most sequences that run at once (each choice of a request is one); default 32.</summary>
     public int MaxSequences { get; init; } = 32;
 
-    /// <summary>Most tokens in one step; default 512. Running answers go first, prompt chunks take the rest. At least <see cref="MaxSequences"/>.</summary>
+    /// <summary>Most tokens in one step, at least <see cref="MaxSequences"/>; default 512. Running answers go first, prompts share the rest.</summary>
     public int TokenBudget { get; init; } = 512;
 
-    /// <summary>Most tokens of one prompt in one step, which bounds the time between the tokens of running answers; default 256.</summary>
-    public int PrefillChunk { get; init; } = 256;
+    /// <summary>
+    /// Most prompt tokens, over all prompts, in a step that also carries running answers, which bounds the time between their tokens; default 64.
+    /// Steps without running answers use the whole <see cref="TokenBudget"/>.
+    /// </summary>
+    public int PrefillChunk { get; init; } = 64;
 
     /// <summary>Most requests that may wait beside those that run; default 1024. More are refused with <see cref="QueueFullException"/>.</summary>
     public int QueueLimit { get; init; } = 1024;

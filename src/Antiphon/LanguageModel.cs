@@ -26,17 +26,15 @@ public sealed class LanguageModel : IAsyncDisposable
     public static SamplingOptions FallbackSampling { get; } = new() { Temperature = 0.7f, TopP = 0.95f, MinP = 0.05f };
 
     private readonly LoadedModel loaded;
-    private readonly ModelSource source;
     private int disposed;
 
-    private LanguageModel(ModelSource source, LoadedModel loaded, ModelText text, LanguageModelOptions options)
+    private LanguageModel(LoadedModel loaded, ModelText text, LanguageModelOptions options)
     {
-        this.source = source;
         this.loaded = loaded;
         Text = text;
         DefaultSampling = options.DefaultSampling ?? text.RecommendedSampling ?? FallbackSampling;
-        Name = options.Name ?? text.Name ?? Path.GetFileNameWithoutExtension(source.Path.TrimEnd('/', '\\'));
-        Engine = new InferenceEngine(loaded.Backend, new TokenizerText(text.Tokenizer, text.EndTokens), options.Engine);
+        Name = options.Name ?? text.Name ?? Path.GetFileNameWithoutExtension(loaded.Source.Path.TrimEnd('/', '\\'));
+        Engine = new InferenceEngine(loaded.Backend, new TokenizerText(text.Tokenizer, [.. loaded.EosTokenIds.Union(text.EndTokens)]), options.Engine);
     }
 
     /// <summary>The model's name.</summary>
@@ -74,6 +72,9 @@ public sealed class LanguageModel : IAsyncDisposable
     /// <summary>Loads a model from a source that the caller opens, such as one in memory. The model owns the source from then on.</summary>
     /// <inheritdoc cref="LoadAsync(string, LanguageModelOptions?, IProgress{LoadProgress}?, CancellationToken)"/>
     /// <param name="open">Opens the source; called once.</param>
+    /// <param name="options">Options; null: the defaults.</param>
+    /// <param name="progress">Told how far it is.</param>
+    /// <param name="cancellationToken">Stops loading; what was loaded is freed.</param>
     public static Task<LanguageModel> LoadAsync(
         Func<ModelSource> open, LanguageModelOptions? options = null, IProgress<LoadProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -95,6 +96,8 @@ public sealed class LanguageModel : IAsyncDisposable
     /// <summary>Answers a single message of a user. A model without chat template continues the text instead.</summary>
     /// <inheritdoc cref="GenerateAsync(IEnumerable{ChatMessage}, GenerationOptions?, CancellationToken)"/>
     /// <param name="prompt">What the user says.</param>
+    /// <param name="options">Options; null: the defaults.</param>
+    /// <param name="cancellationToken">Stops the model.</param>
     public IAsyncEnumerable<AnswerPart> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
@@ -157,7 +160,6 @@ public sealed class LanguageModel : IAsyncDisposable
         {
             await Engine.DisposeAsync().ConfigureAwait(false);
             loaded.Dispose();
-            source.Dispose();
         }
     }
 
@@ -173,17 +175,27 @@ public sealed class LanguageModel : IAsyncDisposable
             ModelText text = ModelText.Read(source, options.ChatTemplate);
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new LoadProgress("reading the weights", 0.2));
-            loaded = ModelLoader.Load(source, options.Threads, options.Adapters);
+            loaded = ModelLoader.Load(source, new ModelLoadOptions
+            {
+                Threads = options.Threads ?? 0,
+                Adapters = options.Adapters,
+                Progress = new WeightProgress(progress, cancellationToken),
+            });
+            if (text.Tokenizer.VocabularySize > loaded.Backend.VocabularySize)
+            {
+                throw new ModelFormatException(
+                    $"{source.Path}: the tokenizer has {text.Tokenizer.VocabularySize} tokens, but the weights know only {loaded.Backend.VocabularySize}; they do not belong together, fetch both from one place");
+            }
+
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new LoadProgress("starting the engine", 0.95));
-            var model = new LanguageModel(source, loaded, text, options);
+            var model = new LanguageModel(loaded, text, options);
             progress?.Report(new LoadProgress("ready", 1));
             return model;
         }
         catch
         {
-            loaded?.Dispose();
-            source.Dispose();
+            (loaded ?? (IDisposable)source).Dispose();
             throw;
         }
     }
@@ -259,6 +271,16 @@ public sealed class LanguageModel : IAsyncDisposable
             {
                 parser.Finish(parts);
             }
+        }
+    }
+
+    /// <summary>The loader's share of the whole; a report is also where loading can be stopped.</summary>
+    private sealed class WeightProgress(IProgress<LoadProgress>? progress, CancellationToken cancellationToken) : IProgress<double>
+    {
+        public void Report(double value)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new LoadProgress("reading the weights", 0.2 + (0.75 * value)));
         }
     }
 }

@@ -18,14 +18,14 @@ public sealed class ModelText
 
     private readonly PromptTokens promptTokens;
 
-    private ModelText(Tokenizer tokenizer, string? template, IEnumerable<int> endTokens, SamplingOptions? sampling, string? name)
+    private ModelText(Tokenizer tokenizer, string? template, SamplingOptions? sampling, string? name)
     {
         Tokenizer = tokenizer;
         RecommendedSampling = sampling;
         Name = name;
         ChatTemplate = template is null ? null : ChatTemplate.Compile(template);
         promptTokens = new PromptTokens(tokenizer);
-        var ends = new HashSet<int>(endTokens.Where(t => t >= 0));
+        var ends = new HashSet<int>();
         foreach (int? id in (ReadOnlySpan<int?>)[tokenizer.EosId, tokenizer.EotId])
         {
             if (id is { } known)
@@ -51,7 +51,7 @@ public sealed class ModelText
     /// <summary>The chat template; null when there is none.</summary>
     public ChatTemplate? ChatTemplate { get; }
 
-    /// <summary>Tokens that end an answer.</summary>
+    /// <summary>Tokens that end an answer by their name, beside those that the model's files number.</summary>
     public IReadOnlyCollection<int> EndTokens { get; }
 
     /// <summary>The sampling that the files recommend; null when they recommend none.</summary>
@@ -88,7 +88,10 @@ public sealed class ModelText
 
     /// <summary>As the other overload, for messages and tools in the form that templates see (OpenAI's JSON).</summary>
     /// <inheritdoc cref="Render(IEnumerable{ChatMessage}, GenerationOptions?, bool)"/>
+    /// <param name="messages">The conversation.</param>
     /// <param name="tools">The tools, or null; those of the options are not used.</param>
+    /// <param name="options">Thinking and template variables are used; null: none.</param>
+    /// <param name="addGenerationPrompt">Whether the prompt ends where the answer starts.</param>
     public RenderedPrompt Render(IReadOnlyList<TemplateValue> messages, TemplateValue? tools, GenerationOptions? options = null, bool addGenerationPrompt = true)
     {
         var variables = new Dictionary<string, TemplateValue>();
@@ -175,7 +178,7 @@ public sealed class ModelText
         SamplingOptions? sampling = Recommended(
             Number("general.sampling.temp"), Number("general.sampling.top_p"), Number("general.sampling.top_k"), Number("general.sampling.min_p"), null);
         return new ModelText(
-            Tokenizer.FromVocabulary(vocabulary), chatTemplate ?? Name("tokenizer.chat_template"), Id(Prefix + "eom_token_id") is { } eom ? [eom] : [], sampling, Name("general.name"));
+            Tokenizer.FromVocabulary(vocabulary), chatTemplate ?? Name("tokenizer.chat_template"), sampling, Name("general.name"));
     }
 
     private static ModelText Read(HuggingFaceFolder folder, string? chatTemplate)
@@ -185,12 +188,9 @@ public sealed class ModelText
             throw new ModelFormatException($"{folder.Path}: the folder has no tokenizer.json; fetch it from where the model comes from");
         }
 
-        List<int> ends = [];
-        AddIds(folder.Config, ends);
         float? temperature = null, topP = null, topK = null, minP = null, repetition = null;
         if (folder.GenerationConfig is { } generation)
         {
-            AddIds(generation, ends);
             temperature = Number(generation, "temperature");
             topP = Number(generation, "top_p");
             topK = Number(generation, "top_k");
@@ -200,7 +200,7 @@ public sealed class ModelText
 
         folder.ChatTemplates.TryGetValue("default", out string? template);
         return new ModelText(
-            Tokenizer.FromTokenizerJson(json, Options(folder.TokenizerConfig)), chatTemplate ?? template, ends, Recommended(temperature, topP, topK, minP, repetition), null);
+            Tokenizer.FromTokenizerJson(json, Options(folder.TokenizerConfig)), chatTemplate ?? template, Recommended(temperature, topP, topK, minP, repetition), null);
     }
 
     private static TokenizerOptions? Options(JsonElement? config)
@@ -236,22 +236,6 @@ public sealed class ModelText
         }
 
         return value.ValueKind == JsonValueKind.String ? value.GetString() : null;
-    }
-
-    private static void AddIds(JsonElement config, List<int> ids)
-    {
-        if (config.ValueKind != JsonValueKind.Object || !config.TryGetProperty("eos_token_id", out JsonElement value))
-        {
-            return;
-        }
-
-        foreach (JsonElement element in value.ValueKind == JsonValueKind.Array ? [.. value.EnumerateArray()] : (JsonElement[])[value])
-        {
-            if (element.ValueKind == JsonValueKind.Number && element.TryGetInt32(out int id))
-            {
-                ids.Add(id);
-            }
-        }
     }
 
     private static float? Number(JsonElement config, string key) =>

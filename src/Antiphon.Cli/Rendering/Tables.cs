@@ -25,6 +25,7 @@ internal static class Tables
         return table;
     }
 
-    /// <summary>Adds a row of plain text.</summary>
-    public static void AddPlain(this Table table, params string[] cells) => table.AddRow([.. cells.Select(Markup.Escape)]);
+    /// <summary>Adds a row of plain text. Control characters, which a file's names may hold, do not reach the terminal.</summary>
+    public static void AddPlain(this Table table, params string[] cells) => table.AddRow(
+        [.. cells.Select(c => Markup.Escape(c.Any(char.IsControl) ? string.Concat(c.Select(x => char.IsControl(x) ? '\uFFFD' : x)) : c))]);
 }

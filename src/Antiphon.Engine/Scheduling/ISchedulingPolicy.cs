@@ -5,8 +5,8 @@ namespace Antiphon.Engine;
 /// <param name="Arrival">When the request came, since the engine started.</param>
 /// <param name="Priority">The request's <see cref="GenerationRequest.Priority"/>.</param>
 /// <param name="PromptTokens">Tokens of the prompt.</param>
-/// <param name="GeneratedTokens">Tokens generated so far.</param>
-public readonly record struct SchedulingEntry(long Order, TimeSpan Arrival, int Priority, int PromptTokens, int GeneratedTokens);
+/// <param name="MaxTokens">Most tokens that it may generate.</param>
+public readonly record struct SchedulingEntry(long Order, TimeSpan Arrival, int Priority, int PromptTokens, int MaxTokens);
 
 /// <summary>
 /// Says who goes first. The order serves twice: sequences are admitted from its front, and when cache blocks run out the running sequence at its end

@@ -14,6 +14,7 @@ internal sealed unsafe class CpuRecurrentState : RecurrentState
     private readonly List<int> borders = [];
     private NativeBuffer<float>? anchor;
     private int anchorLength = -1;
+    private int firstClaimed;
 
     public CpuRecurrentState(RecurrentSnapshots snapshots, int blockSize, ReadOnlySpan<int> prefixBlocks)
     {
@@ -31,6 +32,19 @@ internal sealed unsafe class CpuRecurrentState : RecurrentState
 
     public RecurrentSnapshots Snapshots => snapshots;
 
+    /// <summary>Where the state behind a token of the slice at hand is to be kept, or null.</summary>
+    /// <param name="cacheRow">The token's row in its sequence.</param>
+    public float* SnapshotBehind(int cacheRow)
+    {
+        if ((cacheRow + 1) % blockSize != 0)
+        {
+            return null;
+        }
+
+        int block = ((cacheRow + 1) / blockSize) - 1;
+        return block >= firstClaimed && block < borders.Count ? snapshots.Find(borders[block]) : null;
+    }
+
     /// <summary>Called before tokens are taken in.</summary>
     /// <param name="sequence">The sequence.</param>
     /// <param name="count">How many, replayed ones included.</param>
@@ -47,6 +61,16 @@ internal sealed unsafe class CpuRecurrentState : RecurrentState
         int full = (Length + count) / blockSize;
         borders.Clear();
         borders.AddRange(sequence.Blocks[..full]);
+        firstClaimed = Math.Max(Length / blockSize, full - snapshots.BordersPerSlice);
+        for (int block = firstClaimed; block < full; block++)
+        {
+            if (snapshots.Claim(borders[block]) is null)
+            {
+                // The step has taken all room. What is older has been claimed, what follows has not.
+                borders.RemoveRange(block, full - block);
+                break;
+            }
+        }
     }
 
     /// <summary>Called when tokens have been taken in.</summary>

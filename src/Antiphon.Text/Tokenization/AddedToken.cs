@@ -23,4 +23,10 @@ public sealed record AddedToken
 
     /// <summary>Whether it is looked for in normalised text; else in the text as given.</summary>
     public bool Normalized { get; init; }
+
+    // A run of white space that the vocabulary takes as one: it stands for nothing but itself, also in user text.
+    internal bool IsPlainSpace => !Special && Content.All(c => char.IsWhiteSpace(c) || c == '\u2581');
+
+    // Whether merging must never yield it, so that user text cannot spell it. A single-word token is left: as part of a word it is an ordinary piece.
+    internal bool IsUnspellable => Special || (!IsPlainSpace && !SingleWord);
 }
