@@ -58,6 +58,7 @@ internal static class AntiphonCommand
         {
             RunCommand.Create(session),
             ChatCommand.Create(session),
+            ServeCommand.Create(session),
             InfoCommand.Create(session),
             TokenizeCommand.Create(session),
             RenderCommand.Create(session),

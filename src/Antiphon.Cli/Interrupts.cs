@@ -10,6 +10,7 @@ internal sealed class Interrupts : IDisposable
     private readonly Lock guard = new();
     private CancellationTokenSource current;
     private bool leaveNext;
+    private bool drain;
 
     /// <summary>Starts listening.</summary>
     /// <param name="terminal">Restored before leaving.</param>
@@ -39,6 +40,15 @@ internal sealed class Interrupts : IDisposable
         }
     }
 
+    /// <summary>From now on SIGTERM, too, stops the command as the first Ctrl-C does, instead of leaving at once: a server finishes its answers.</summary>
+    public void DrainOnTerminate()
+    {
+        lock (guard)
+        {
+            drain = true;
+        }
+    }
+
     /// <summary>From now on Ctrl-C leaves: nothing is being done that could be stopped.</summary>
     public void EndPart()
     {
@@ -61,7 +71,7 @@ internal sealed class Interrupts : IDisposable
         CancellationTokenSource stopped;
         lock (guard)
         {
-            if (leaveNext || context.Signal != PosixSignal.SIGINT)
+            if (leaveNext || (context.Signal != PosixSignal.SIGINT && !drain))
             {
                 terminal.Restore();
                 if (terminal.OutputIsTerminal)

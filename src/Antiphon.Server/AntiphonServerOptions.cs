@@ -9,6 +9,9 @@ public sealed record ServedModelOptions
     /// <summary>The file or folder.</summary>
     public required string Path { get; set; }
 
+    /// <summary>Loads the model in another way than from <see cref="Path"/>, which then only serves messages; null: from the path.</summary>
+    public Func<LanguageModelOptions, CancellationToken, Task<LanguageModel>>? Loader { get; set; }
+
     /// <summary>Further names.</summary>
     public IList<string> Aliases { get; set; } = [];
 

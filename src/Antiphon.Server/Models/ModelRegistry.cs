@@ -223,7 +223,8 @@ internal sealed class ModelRegistry : IAsyncDisposable
     {
         await Task.Yield();
         ServerLog.Loading(logger, options.Id, options.Path);
-        LanguageModel model = await LanguageModel.LoadAsync(options.Path, options.Load with { Name = options.Id });
+        LanguageModelOptions load = options.Load with { Name = options.Id };
+        LanguageModel model = await (options.Loader is null ? LanguageModel.LoadAsync(options.Path, load) : options.Loader(load, CancellationToken.None));
         ServerLog.Loaded(logger, options.Id, model.Engine.ContextLength);
         return new ServedModel(options.Id, model, time.GetUtcNow());
     }
