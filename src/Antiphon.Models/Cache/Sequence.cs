@@ -144,6 +144,18 @@ public sealed class Sequence : IDisposable
         Length = target;
     }
 
+    /// <summary>Uses another block that holds the same rows instead of its own, which it gives back: two sequences computed the same prefix.</summary>
+    /// <param name="index">Index in <see cref="Blocks"/> of a block full of committed tokens.</param>
+    /// <param name="block">The block to use; it gets a reference.</param>
+    public void Share(int index, int block)
+    {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((index + 1L) * Cache.BlockSize, Length, nameof(index));
+        Cache.Retain(block);
+        Cache.Release(blocks[index]);
+        blocks[index] = block;
+    }
+
     /// <summary>Drops everything behind the first <paramref name="length"/> committed tokens.</summary>
     public void Truncate(int length)
     {
