@@ -162,6 +162,42 @@ public sealed class ModelFilesTests : IDisposable
     }
 
     [Fact]
+    public void Absent_files_of_a_folder_are_null()
+    {
+        Write("config.json", "{}"u8);
+        Write("model.safetensors", TestFiles.Safetensors(OneTensor, 4));
+        using HuggingFaceFolder source = HuggingFaceFolder.Open(folder);
+        Assert.Null(source.TokenizerJson);
+        Assert.Null(source.TokenizerConfig);
+        Assert.Null(source.GenerationConfig);
+        Assert.Contains("tokenizer.json", Assert.Throws<ModelFormatException>(() => TokenizerLoader.Load(source)).Message);
+    }
+
+    [Fact]
+    public unsafe void A_file_of_five_gigabytes_opens_at_once_and_without_memory()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "needs a file system that leaves holes in files");
+        const long Large = 5L << 30;
+        byte[] header = TestFiles.RawGguf(_ => { }, 0, r => r.Tensor("large", 24, 0, 1 << 20, Large >> 20).Tensor("last", 24, Large, 32), 2, 0);
+        int dataStart = (header.Length + 31) / 32 * 32;
+        string path = Write("large.gguf", header);
+        using (FileStream stream = File.OpenWrite(path))
+        {
+            stream.SetLength(dataStart + Large + 32);
+            stream.Position = dataStart + Large;
+            stream.WriteByte(77);
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        using ModelSource source = ModelFiles.Open(path);
+        Assert.True(watch.ElapsedMilliseconds < 1000, $"{watch.ElapsedMilliseconds} ms");
+        Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < 1 << 20);
+        Assert.Equal((Large, Large), (source.Tensors[0].ByteCount, source.Tensors[0].ElementCount));
+        Assert.Equal(77, *(byte*)source.Tensors[1].Data);
+    }
+
+    [Fact]
     public void A_file_that_is_open_can_still_be_deleted_and_is_released()
     {
         string path = Write("a.gguf", TestFiles.Gguf());
