@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
+using System.Text.RegularExpressions;
 
 namespace Antiphon.Cli;
 
@@ -12,7 +13,7 @@ internal sealed class TaughtCommand(string name, string description, params stri
 }
 
 /// <summary>The usual help, then the examples.</summary>
-internal sealed class HelpWithExamples(HelpAction usual, bool toTerminal, IReadOnlyList<string> rootExamples) : SynchronousCommandLineAction
+internal sealed partial class HelpWithExamples(HelpAction usual, bool toTerminal, IReadOnlyList<string> rootExamples) : SynchronousCommandLineAction
 {
     /// <inheritdoc/>
     public override bool ClearsParseErrors => true;
@@ -25,8 +26,15 @@ internal sealed class HelpWithExamples(HelpAction usual, bool toTerminal, IReadO
             usual.MaxWidth = 110;
         }
 
-        usual.Invoke(parseResult);
         TextWriter output = parseResult.InvocationConfiguration.Output;
+        using var help = new StringWriter();
+        parseResult.InvocationConfiguration.Output = help;
+        usual.Invoke(parseResult);
+        parseResult.InvocationConfiguration.Output = output;
+
+        // Our arguments are named as they are typed, optional ones in brackets; the usual decoration of one list would say it wrongly.
+        output.WriteLine(Decoration().Replace(help.ToString(), match => match.Groups["name"].Value.PadRight(match.Groups["pad"].Success ? match.Length : 0)).TrimEnd());
+        output.WriteLine();
         output.WriteLine("Examples:");
         foreach (string example in parseResult.CommandResult.Command is TaughtCommand command ? command.Examples : rootExamples)
         {
@@ -35,4 +43,7 @@ internal sealed class HelpWithExamples(HelpAction usual, bool toTerminal, IReadO
 
         return ExitCode.Success;
     }
+
+    [GeneratedRegex(@"\[<(?<name>[^>]+)>\.\.\.\]|(?<=^  )<(?<name>[^>]+)>(?<pad> +)", RegexOptions.CultureInvariant | RegexOptions.Multiline)]
+    private static partial Regex Decoration();
 }

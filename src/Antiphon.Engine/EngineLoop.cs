@@ -208,6 +208,11 @@ internal sealed class EngineLoop
             {
                 active.Add(generation);
                 Enter(generation);
+                if (generation.CancelRequested)
+                {
+                    // Cancelled before it was in the list that cancelling goes through.
+                    End(generation, FinishReason.Cancelled);
+                }
             }
         }
 

@@ -54,7 +54,7 @@ internal static class Checked
     /// <summary>Arguments in order, of which the first may be left out. Refuses what looks like an option, which the parser would take as text.</summary>
     public static Argument<string[]> Positionals(string name, string description, int least, int most)
     {
-        var argument = new Argument<string[]>(name) { Description = description, Arity = new ArgumentArity(least, most) };
+        var argument = new Argument<string[]>(name) { Description = description, Arity = ArgumentArity.ZeroOrMore };
         argument.Validators.Add(result =>
         {
             foreach (Token token in result.Tokens)
@@ -65,6 +65,15 @@ internal static class Checked
                     result.AddError($"unknown option '{token.Value}'{(nearest.Length > 0 ? $", did you mean '{nearest}'?" : "")} (text that starts with a dash goes behind --)");
                     return;
                 }
+            }
+
+            if (result.Tokens.Count > most)
+            {
+                result.AddError($"'{result.Tokens[most].Value}' is one argument too many (wanted: {name}); put text of several words in quotes");
+            }
+            else if (result.Tokens.Count < least)
+            {
+                result.AddError($"arguments are missing (wanted: {name})");
             }
         });
         return argument;

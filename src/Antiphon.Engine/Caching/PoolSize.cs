@@ -31,7 +31,7 @@ internal static class PoolSize
         {
             long half = freeBytes / 2 / blockBytes;
             long most = freeBytes / 4 * 3 / blockBytes;
-            blocks = Math.Max(1, Math.Min(options.MaxSequences * perSequence, Math.Max(half, Math.Min(perSequence, most))));
+            blocks = Math.Max(1, Math.Min(options.MaxSequences * perSequence, perSequence <= most ? Math.Max(half, perSequence) : half));
         }
 
         // More than every sequence at full length can use only caches prefixes; the bound is that of the bookkeeping's arrays.

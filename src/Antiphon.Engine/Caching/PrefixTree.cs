@@ -20,6 +20,7 @@ internal sealed class PrefixTree
 
     private readonly KvCache cache;
     private readonly SipHash hash = new();
+    private readonly ulong hashMask;
     private readonly Dictionary<ulong, int> nodes;
     private readonly bool[] present;
     private readonly ulong[] hashes;
@@ -30,8 +31,12 @@ internal sealed class PrefixTree
     private readonly int[] next;
     private readonly int[] previous;
 
-    public PrefixTree(KvCache cache)
+    /// <summary>An empty tree.</summary>
+    /// <param name="cache">Where the blocks are.</param>
+    /// <param name="hashMask">Which bits of the hash count: fewer than all only to test collisions.</param>
+    public PrefixTree(KvCache cache, ulong hashMask = ulong.MaxValue)
     {
+        this.hashMask = hashMask;
         this.cache = cache;
         nodes = new Dictionary<ulong, int>(cache.BlockCount);
         present = new bool[cache.BlockCount];
@@ -74,7 +79,7 @@ internal sealed class PrefixTree
         while (text.Length >= cache.BlockSize)
         {
             ReadOnlySpan<int> block = text[..cache.BlockSize];
-            ulong key = hash.Hash(path.Hash, MemoryMarshal.AsBytes(block));
+            ulong key = hash.Hash(path.Hash, MemoryMarshal.AsBytes(block)) & hashMask;
             if (!nodes.TryGetValue(key, out int node) || !Holds(node, path.Parent, block))
             {
                 break;
@@ -121,7 +126,7 @@ internal sealed class PrefixTree
         {
             int block = sequence.Blocks[path.Count];
             ReadOnlySpan<int> text = sequence.Tokens.Slice(path.Count * cache.BlockSize, cache.BlockSize);
-            ulong key = hash.Hash(path.Hash, MemoryMarshal.AsBytes(text));
+            ulong key = hash.Hash(path.Hash, MemoryMarshal.AsBytes(text)) & hashMask;
             if (!nodes.TryGetValue(key, out int node))
             {
                 cache.Retain(block);

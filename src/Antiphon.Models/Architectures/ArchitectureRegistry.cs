@@ -64,6 +64,11 @@ internal static class ArchitectureRegistry
     {
         var config = new JsonConfig(folder.Config);
         RefuseOtherTasks(config);
+        if (File.Exists(Path.Combine(folder.Path, "modules.json")))
+        {
+            throw new UnsupportedModelException("modules.json (a sentence embedding model)");
+        }
+
 
         // A wrapper around a text model and other parts keeps the text model's config inside.
         JsonConfig text = config.Section("text_config") ?? config;

@@ -3,26 +3,26 @@ using Antiphon.Kernels;
 namespace Antiphon.Models;
 
 /// <summary>
-/// The recurrent state of one sequence: what it is now, what it was before the last slice of several tokens, and which of the sequence's blocks
-/// have snapshots behind them.
+/// The recurrent state of one sequence: what it is now, and what it was before the last slice of several tokens. Older states are snapshots behind
+/// the sequence's blocks.
 /// </summary>
 internal sealed unsafe class CpuRecurrentState : RecurrentState
 {
     private readonly RecurrentSnapshots snapshots;
     private readonly int blockSize;
     private readonly NativeBuffer<float> current;
-    private readonly List<int> borders = [];
     private NativeBuffer<float>? anchor;
+    private Sequence? owner;
     private int anchorLength = -1;
     private int firstClaimed;
+    private int endClaimed;
 
     public CpuRecurrentState(RecurrentSnapshots snapshots, int blockSize, ReadOnlySpan<int> prefixBlocks)
     {
         this.snapshots = snapshots;
         this.blockSize = blockSize;
         current = new NativeBuffer<float>(snapshots.Layout.Floats);
-        borders.AddRange(prefixBlocks);
-        Restore(prefixBlocks.Length * blockSize);
+        Restore(prefixBlocks, prefixBlocks.Length * blockSize);
     }
 
     /// <summary>Tokens that the state has taken in. Where it is behind its sequence, the rest must be replayed first.</summary>
@@ -36,20 +36,16 @@ internal sealed unsafe class CpuRecurrentState : RecurrentState
     /// <param name="cacheRow">The token's row in its sequence.</param>
     public float* SnapshotBehind(int cacheRow)
     {
-        if ((cacheRow + 1) % blockSize != 0)
-        {
-            return null;
-        }
-
-        int block = ((cacheRow + 1) / blockSize) - 1;
-        return block >= firstClaimed && block < borders.Count ? snapshots.Find(borders[block]) : null;
+        (int block, int row) = Math.DivRem(cacheRow, blockSize);
+        return row == blockSize - 1 && block >= firstClaimed && block < endClaimed ? snapshots.Find(owner!.Blocks[block]) : null;
     }
 
     /// <summary>Called before tokens are taken in.</summary>
-    /// <param name="sequence">The sequence.</param>
-    /// <param name="count">How many, replayed ones included.</param>
+    /// <param name="sequence">The sequence that the state belongs to.</param>
+    /// <param name="count">How many tokens, replayed ones included.</param>
     public void Begin(Sequence sequence, int count)
     {
+        owner = sequence;
         if (count > 1)
         {
             anchor ??= new NativeBuffer<float>(snapshots.Layout.Floats);
@@ -57,19 +53,12 @@ internal sealed unsafe class CpuRecurrentState : RecurrentState
             anchorLength = Length;
         }
 
-        // Blocks that become full are known from here on, so that a cut can find or drop their snapshots.
         int full = (Length + count) / blockSize;
-        borders.Clear();
-        borders.AddRange(sequence.Blocks[..full]);
         firstClaimed = Math.Max(Length / blockSize, full - snapshots.BordersPerSlice);
-        for (int block = firstClaimed; block < full; block++)
+        endClaimed = firstClaimed;
+        while (endClaimed < full && snapshots.Claim(sequence.Blocks[endClaimed]) is not null)
         {
-            if (snapshots.Claim(borders[block]) is null)
-            {
-                // The step has taken all room. What is older has been claimed, what follows has not.
-                borders.RemoveRange(block, full - block);
-                break;
-            }
+            endClaimed++;
         }
     }
 
@@ -79,26 +68,31 @@ internal sealed unsafe class CpuRecurrentState : RecurrentState
     public override void CutBack(int length)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
-        int kept = length / blockSize;
-        for (int i = kept; i < borders.Count; i++)
+        if (owner is null)
+        {
+            // Nothing was taken in yet: a cut into a shared prefix.
+            if (length < Length)
+            {
+                Restore([], length);
+            }
+
+            return;
+        }
+
+        for (int block = length / blockSize; block < Length / blockSize; block++)
         {
             // Another holder of a block keeps its tokens, and so the snapshot stays right for it; only this sequence's own is stale.
-            snapshots.DropUnlessShared(borders[i]);
-        }
-
-        if (borders.Count > kept)
-        {
-            borders.RemoveRange(kept, borders.Count - kept);
-        }
-
-        if (length < Length)
-        {
-            Restore(length);
+            snapshots.DropUnlessShared(owner.Blocks[block]);
         }
 
         if (anchorLength > length)
         {
             anchorLength = -1;
+        }
+
+        if (length < Length)
+        {
+            Restore(owner.Blocks, length);
         }
     }
 
@@ -108,11 +102,12 @@ internal sealed unsafe class CpuRecurrentState : RecurrentState
         anchor?.Dispose();
     }
 
-    private void Restore(int length)
+    /// <summary>Goes back to the latest state that is known of at most so many tokens.</summary>
+    private void Restore(ReadOnlySpan<int> blocks, int length)
     {
-        for (int i = Math.Min(borders.Count, length / blockSize); i > 0 && i * blockSize > anchorLength; i--)
+        for (int i = length / blockSize; i > 0 && i * blockSize > anchorLength && i <= blocks.Length; i--)
         {
-            float* snapshot = snapshots.Find(borders[i - 1]);
+            float* snapshot = snapshots.Find(blocks[i - 1]);
             if (snapshot is not null)
             {
                 Copy(snapshot, current.Pointer);
@@ -121,7 +116,7 @@ internal sealed unsafe class CpuRecurrentState : RecurrentState
             }
         }
 
-        if (anchorLength >= 0 && anchorLength <= length)
+        if (anchorLength >= 0)
         {
             Copy(anchor!.Pointer, current.Pointer);
             Length = anchorLength;

@@ -21,9 +21,7 @@ internal static unsafe class AttentionLayer
         float* raw = context.First.Take((long)rows.Count * projected);
         float* keys = context.Second.Take((long)rows.Count * keyWidth);
         float* values = context.Third.Take((long)rows.Count * keyWidth);
-        context.Apply(weights.Query, context.Input, raw, projected);
-        context.Apply(weights.Key, context.Input, keys, keyWidth);
-        context.Apply(weights.Value, context.Input, values, keyWidth);
+        context.Apply(weights.Query, weights.Key, weights.Value, context.Input, raw, keys, values);
 
         // With a gate, each head's query is followed by its gate; queries are brought together, gates stay where they are.
         float* queries = spec.OutputGate ? context.Fourth.Take((long)rows.Count * queryWidth) : raw;
@@ -43,7 +41,7 @@ internal static unsafe class AttentionLayer
             RowWork.Run(context.Team, ref gate, rows.Count, 4L * queryWidth);
         }
 
-        context.Apply(weights.Output, context.Inner, output, context.Width);
+        context.Apply(weights.Output, context.Inner, output);
     }
 
     /// <summary>Attends with queries that are ready over rows that are cached.</summary>

@@ -19,19 +19,22 @@ internal static unsafe class FeedForwardLayer
         int inner = weights.Up.Weight.Rows;
         float* up = context.First.Take((long)rows * inner);
         float* gate = weights.Gate is null ? null : context.Second.Take((long)rows * inner);
-        if (weights.Gate is not null)
+        if (weights.Gate is null)
         {
-            context.Apply(weights.Gate, input, gate, inner);
+            context.Apply(weights.Up, input, up);
+        }
+        else
+        {
+            context.Apply(weights.Gate, weights.Up, input, gate, up);
         }
 
-        context.Apply(weights.Up, input, up, inner);
         context.Inner.Reset(rows, inner);
         var work = new ActivateWork
         {
             Kernels = context.Kernels, Activation = activation, Alpha = alpha, Limit = limit, Gate = gate, Up = up, Width = inner, Output = context.Inner,
         };
         RowWork.Run(context.Team, ref work, rows, 4L * inner);
-        context.Apply(weights.Down, context.Inner, output, context.Width);
+        context.Apply(weights.Down, context.Inner, output);
     }
 
     private struct ActivateWork : IRowWork

@@ -20,9 +20,13 @@ internal static unsafe class GatedDeltaNetLayer
         float* mixed = context.Second.Take((long)count * spec.Channels);
         float* gates = context.Third.Take((long)count * spec.ValueWidth);
         float* strengths = context.Fourth.Take(2L * count * spec.ValueHeads);
-        weights.QueryKeyValue.Multiply(context.Input, inputs, spec.Channels, context.Team);
-        weights.Gate.Multiply(context.Input, gates, spec.ValueWidth, context.Team);
-        weights.StrengthAndDecay.Multiply(context.Input, strengths, 2 * spec.ValueHeads, context.Team);
+        WeightMatrix.MultiplyAll(
+            [
+                new(weights.QueryKeyValue, inputs, spec.Channels), new(weights.Gate, gates, spec.ValueWidth),
+                new(weights.StrengthAndDecay, strengths, 2 * spec.ValueHeads),
+            ],
+            context.Input,
+            context.Team);
 
         var work = new NetWork
         {

@@ -19,7 +19,7 @@ internal static unsafe class LatentAttentionLayer
         Queries(context, spec, weights, queries);
 
         float* latent = context.Second.Take((long)count * keySize);
-        context.Apply(weights.KeyValueDown, context.Input, latent, keySize);
+        context.Apply(weights.KeyValueDown, context.Input, latent);
         float* lowered = context.Third.Take((long)count * spec.Heads * keySize);
         LayerCache cache = rows.Cache.Layer(layer);
         var enter = new EnterWork
@@ -48,25 +48,24 @@ internal static unsafe class LatentAttentionLayer
             weights.ValueUp[head].Multiply(context.Small, context.Inner.Row(0) + (head * spec.ValueSize), context.Inner.Stride, context.Team);
         }
 
-        context.Apply(weights.Output, context.Inner, output, context.Width);
+        context.Apply(weights.Output, context.Inner, output);
     }
 
     private static void Queries(LayerContext context, LatentAttentionSpec spec, LatentAttentionWeights weights, float* queries)
     {
-        int queryWidth = spec.Heads * (spec.PlainSize + spec.RotatedSize);
         if (weights.QueryUp is null)
         {
-            context.Apply(weights.QueryDown, context.Input, queries, queryWidth);
+            context.Apply(weights.QueryDown, context.Input, queries);
             return;
         }
 
         int count = context.Rows.Count;
         float* down = context.Fourth.Take((long)count * spec.QueryRank);
-        context.Apply(weights.QueryDown, context.Input, down, spec.QueryRank);
+        context.Apply(weights.QueryDown, context.Input, down);
         context.Small.Reset(count, spec.QueryRank);
         var norm = new NormWork { Norm = weights.QueryNorm, Kernels = context.Kernels, Input = down, Width = spec.QueryRank, Output = context.Small };
         RowWork.Run(context.Team, ref norm, count, spec.QueryRank);
-        context.Apply(weights.QueryUp, context.Small, queries, queryWidth);
+        context.Apply(weights.QueryUp, context.Small, queries);
     }
 
     private struct EnterWork : IRowWork

@@ -36,15 +36,32 @@ internal sealed unsafe class LayerContext(ComputeTeam team, StepRows rows, int w
 
     public Scratch<int> Indices { get; } = new();
 
+    /// <summary>y = W x + b for all rows of x, which lie side by side.</summary>
+    public void Apply(Linear linear, Activations x, float* y) => Apply(linear, x, y, linear.Weight.Rows);
+
     /// <summary>y = W x + b for all rows of x.</summary>
     public void Apply(Linear linear, Activations x, float* y, int stride)
     {
         linear.Weight.Multiply(x, y, stride, Team);
-        if (linear.Bias is not null)
-        {
-            var work = new BiasWork { Kernels = Kernels, Bias = linear.Bias, Rows = y, Width = linear.Weight.Rows, Stride = stride };
-            RowWork.Run(Team, ref work, x.Rows, linear.Weight.Rows);
-        }
+        AddBias(linear, x.Rows, y, stride);
+    }
+
+    /// <summary>Two linear layers of one input, in one pass of the team.</summary>
+    public void Apply(Linear first, Linear second, Activations x, float* y1, float* y2)
+    {
+        WeightMatrix.MultiplyAll([new(first.Weight, y1, first.Weight.Rows), new(second.Weight, y2, second.Weight.Rows)], x, Team);
+        AddBias(first, x.Rows, y1, first.Weight.Rows);
+        AddBias(second, x.Rows, y2, second.Weight.Rows);
+    }
+
+    /// <summary>Three linear layers of one input, in one pass of the team.</summary>
+    public void Apply(Linear first, Linear second, Linear third, Activations x, float* y1, float* y2, float* y3)
+    {
+        WeightMatrix.MultiplyAll(
+            [new(first.Weight, y1, first.Weight.Rows), new(second.Weight, y2, second.Weight.Rows), new(third.Weight, y3, third.Weight.Rows)], x, Team);
+        AddBias(first, x.Rows, y1, first.Weight.Rows);
+        AddBias(second, x.Rows, y2, second.Weight.Rows);
+        AddBias(third, x.Rows, y3, third.Weight.Rows);
     }
 
     public void Dispose()
@@ -58,5 +75,14 @@ internal sealed unsafe class LayerContext(ComputeTeam team, StepRows rows, int w
         Fourth.Dispose();
         PerWorker.Dispose();
         Indices.Dispose();
+    }
+
+    private void AddBias(Linear linear, int rows, float* y, int stride)
+    {
+        if (linear.Bias is not null)
+        {
+            var work = new BiasWork { Kernels = Kernels, Bias = linear.Bias, Rows = y, Width = linear.Weight.Rows, Stride = stride };
+            RowWork.Run(Team, ref work, rows, linear.Weight.Rows);
+        }
     }
 }

@@ -25,7 +25,7 @@ internal sealed unsafe class MixtureLayer(int width) : IDisposable
         float* own = scores.Take(2L * rows * spec.Experts);
         float* weight = weights.Take(pairs);
         int* experts = chosen.Take(pairs);
-        context.Apply(mixture.Router, context.Input, own, spec.Experts);
+        context.Apply(mixture.Router, context.Input, own);
         var choose = new ChooseWork
         {
             Kernels = context.Kernels, Spec = spec, Bias = mixture.SelectionBias, Scores = own, Selection = own + ((long)rows * spec.Experts), Chosen = experts, Weights = weight,

@@ -30,7 +30,8 @@ internal abstract class Normalizer
         public override string Apply(string text)
         {
             var matches = new List<(int Start, int End)>();
-            pattern.Matches(text, matches);
+            long fuel = SplitPattern.Fuel(text.Length);
+            pattern.Matches(text, matches, ref fuel);
             if (matches.Count == 0)
             {
                 return text;

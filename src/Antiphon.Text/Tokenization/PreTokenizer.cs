@@ -44,10 +44,11 @@ internal abstract class PreTokenizer
         {
             var words = new List<(int Start, int End)>(text.Words.Count);
             var matches = new List<(int Start, int End)>();
+            long fuel = SplitPattern.Fuel(text.Text.Length);
             foreach ((int start, int end) in text.Words)
             {
                 matches.Clear();
-                pattern.Matches(text.Text.AsSpan(start, end - start), matches);
+                pattern.Matches(text.Text.AsSpan(start, end - start), matches, ref fuel);
                 Cut(start, end, matches, words);
             }
 

@@ -21,7 +21,7 @@ public sealed class Tokenizer
     {
         this.parts = parts;
         added = new(parts.AddedTokens, parts.Normalizer);
-        pieces = new(parts.Tokens, parts.Decoder);
+        pieces = new(Written(parts), parts.Decoder);
         special = [.. parts.AddedTokens.Where(t => t.Special).Select(t => t.Id)];
     }
 
@@ -121,6 +121,18 @@ public sealed class Tokenizer
 
     /// <summary>The id of a token as the vocabulary or the added vocabulary writes it.</summary>
     public bool TryGetId(string content, out int id) => parts.Ids.TryGetValue(content, out id);
+
+    // A token that is looked for in normalised text is also written so.
+    private static string?[] Written(TokenizerParts parts)
+    {
+        string?[] texts = [.. parts.Tokens];
+        foreach (AddedToken token in parts.AddedTokens.Where(t => t.Normalized))
+        {
+            texts[token.Id] = parts.Normalizer?.Apply(token.Content) ?? token.Content;
+        }
+
+        return texts;
+    }
 
     private void EncodeRaw(string text, List<int> ids, bool all)
     {

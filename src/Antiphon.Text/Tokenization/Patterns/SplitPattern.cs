@@ -16,6 +16,7 @@ internal sealed class SplitPattern
     private readonly string source;
     private readonly List<Instruction> program = [];
     private readonly Alternative[] alternatives;
+    private readonly CharacterSet? leadingRun;
 
     public SplitPattern(string pattern)
     {
@@ -30,6 +31,8 @@ internal sealed class SplitPattern
             Emit(options[i]);
             Add(new(Code.Accept));
         }
+
+        leadingRun = alternatives.Length == 1 && program[0] is { Code: Code.Run, B: int.MaxValue, Flag: false } run ? run.Set : null;
     }
 
     private enum Code
@@ -41,11 +44,14 @@ internal sealed class SplitPattern
     public static SplitPattern Literal(string text) =>
         new(string.Concat(text.Select(c => char.IsAscii(c) && !char.IsAsciiLetterOrDigit(c) && c >= ' ' ? $"\\{c}" : c.ToString())));
 
+    /// <summary>How many steps the pattern may take on a text of a length, in one piece or in several.</summary>
+    public static long Fuel(int length) => FuelAtLeast + (FuelPerCharacter * length);
+
     /// <summary>Appends each match, in order, as start and end; empty matches are passed over.</summary>
-    /// <exception cref="TokenizerFormatException">The pattern needs too many steps on this text.</exception>
-    public void Matches(ReadOnlySpan<char> text, List<(int Start, int End)> matches)
+    /// <exception cref="TokenizerFormatException">The fuel does not last.</exception>
+    public void Matches(ReadOnlySpan<char> text, List<(int Start, int End)> matches, ref long fuel)
     {
-        using var machine = new Machine(this, text);
+        using var machine = new Machine(this, text, fuel);
         int start = 0;
         while (start < text.Length)
         {
@@ -57,10 +63,18 @@ internal sealed class SplitPattern
             }
             else
             {
+                // Where a pattern begins with a run and fails from all its places, it fails too from any start inside the run.
+                bool inRun = leadingRun is not null && leadingRun.Contains(Characters.PointAt(text, start, out _));
                 Characters.PointAt(text, start, out int length);
                 start += length;
+                while (inRun && start < text.Length && leadingRun!.Contains(Characters.PointAt(text, start, out length)))
+                {
+                    start += length;
+                }
             }
         }
+
+        fuel = machine.Fuel;
     }
 
     private void Add(Instruction instruction)
@@ -204,13 +218,15 @@ internal sealed class SplitPattern
         private int depth;
         private long fuel;
 
-        public Machine(SplitPattern pattern, ReadOnlySpan<char> text)
+        public Machine(SplitPattern pattern, ReadOnlySpan<char> text, long fuel)
         {
             this.pattern = pattern;
             this.text = text;
             program = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(pattern.program);
-            fuel = FuelAtLeast + (FuelPerCharacter * text.Length);
+            this.fuel = fuel;
         }
+
+        public readonly long Fuel => fuel;
 
         public readonly void Dispose() => ArrayPool<Retry>.Shared.Return(stack);
 
