@@ -49,13 +49,13 @@ internal static class Conversation
         string final = (FinalText((DictValue)messages.Items[^1], field) ?? Tag)[..^Tag.Length];
         string tag = Tag.TrimEnd();
         int at = text.Text.LastIndexOf(tag, StringComparison.Ordinal);
-        if (at < 0 || !text.Text.Contains(Characters.Trim(final).ToString(), StringComparison.Ordinal))
+        if (at < 0 || !text.Text.Contains(PythonCharacters.Trim(final).ToString(), StringComparison.Ordinal))
         {
             throw Error("the final message does not appear in the rendered text, and so cannot be continued: the template drops or changes it");
         }
 
         bool keepsSpace = string.CompareOrdinal(text.Text, at, Tag, 0, Tag.Length) == 0;
-        return text.Slice(0, keepsSpace ? at : Characters.TrimEnd(text.Text.AsSpan(0, at)).Length);
+        return text.Slice(0, keepsSpace ? at : PythonCharacters.TrimEnd(text.Text.AsSpan(0, at)).Length);
     }
 
     private static DictValue Prepare(DictValue message, bool keepNulls)

@@ -7,7 +7,7 @@ namespace Antiphon.Text;
 /// <summary>Upper, lower and title case as Python has them: by Unicode's full mappings, where one character may become several.</summary>
 internal static class LetterCase
 {
-    /// <summary>Characters whose upper case is more than one: the character, then what it becomes.</summary>
+    /// <summary>PythonCharacters whose upper case is more than one: the character, then what it becomes.</summary>
     private const string LongUpper =
         "\u00df\u0053\u0053 \u0149\u02bc\u004e \u01f0\u004a\u030c \u0390\u0399\u0308\u0301 \u03b0\u03a5\u0308\u0301 \u0587\u0535\u0552 " +
         "\u1e96\u0048\u0331 \u1e97\u0054\u0308 \u1e98\u0057\u030a \u1e99\u0059\u030a \u1e9a\u0041\u02be \u1f50\u03a5\u0313 " +

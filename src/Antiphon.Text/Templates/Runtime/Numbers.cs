@@ -166,7 +166,7 @@ internal static class Numbers
     /// <summary>An integer as Python's <c>int(text, base)</c> reads it; null when it is none.</summary>
     public static BigInteger? ParseInteger(string text, int numberBase)
     {
-        ReadOnlySpan<char> rest = Characters.Trim(text);
+        ReadOnlySpan<char> rest = PythonCharacters.Trim(text);
         bool negative = rest.StartsWith("-");
         if (negative || rest.StartsWith("+"))
         {
@@ -220,7 +220,7 @@ internal static class Numbers
     /// <summary>A float as Python's <c>float(text)</c> reads it; null when it is none.</summary>
     public static double? ParseFloat(string text)
     {
-        string trimmed = Characters.Trim(text).ToString();
+        string trimmed = PythonCharacters.Trim(text).ToString();
         switch (trimmed.TrimStart('+', '-').ToUpperInvariant())
         {
             case "INF" or "INFINITY":

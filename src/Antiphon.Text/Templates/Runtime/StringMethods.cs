@@ -83,7 +83,7 @@ internal static class StringMethods
         ["isdecimal"] = AllRunes("isdecimal", Rune.IsDigit),
         ["isnumeric"] = AllRunes("isnumeric", Rune.IsNumber),
         ["isalnum"] = AllRunes("isalnum", static r => Rune.IsLetter(r) || Rune.IsNumber(r)),
-        ["isspace"] = AllRunes("isspace", static r => r.IsBmp && Characters.IsSpace((char)r.Value)),
+        ["isspace"] = AllRunes("isspace", static r => r.IsBmp && PythonCharacters.IsSpace((char)r.Value)),
         ["isascii"] = (run, self, a) => BooleanValue.Of(Ascii.IsValid(((StringValue)self).Text)),
         ["islower"] = (run, self, a) => BooleanValue.Of(IsInCase((StringValue)self, Rune.IsUpper)),
         ["isupper"] = (run, self, a) => BooleanValue.Of(IsInCase((StringValue)self, Rune.IsLower)),
@@ -91,7 +91,7 @@ internal static class StringMethods
         ["isidentifier"] = (run, self, a) =>
         {
             string s = ((StringValue)self).Text;
-            return BooleanValue.Of(s.Length > 0 && Characters.IsNameStart(s, 0) && Enumerable.Range(0, s.Length).All(i => char.IsLowSurrogate(s[i]) || Characters.IsNamePart(s, i)));
+            return BooleanValue.Of(s.Length > 0 && PythonCharacters.IsNameStart(s, 0) && Enumerable.Range(0, s.Length).All(i => char.IsLowSurrogate(s[i]) || PythonCharacters.IsNamePart(s, i)));
         },
     }.ToFrozenDictionary();
 
@@ -107,7 +107,7 @@ internal static class StringMethods
             run.Step((long)set.Length * text.Length >> 10);
         }
 
-        bool Drops(int at, int units) => set is null ? Characters.IsSpace(text[at]) : set.AsSpan().IndexOf(text.AsSpan(at, units)) >= 0;
+        bool Drops(int at, int units) => set is null ? PythonCharacters.IsSpace(text[at]) : set.AsSpan().IndexOf(text.AsSpan(at, units)) >= 0;
         while (start && from < to)
         {
             int units = value.UnitsAt(from);
@@ -198,7 +198,7 @@ internal static class StringMethods
         int from = 0;
         for (int i = 0; i < text.Length;)
         {
-            int ending = Characters.LineBreakAt(text, i);
+            int ending = PythonCharacters.LineBreakAt(text, i);
             if (ending == 0)
             {
                 i++;
@@ -368,8 +368,8 @@ internal static class StringMethods
     private static void SplitAtSpace(Run run, StringValue value, int most, bool fromEnd, List<TemplateValue> parts)
     {
         ReadOnlySpan<char> text = value.Text;
-        int from = text.Length - Characters.TrimStart(text).Length;
-        int to = Characters.TrimEnd(text).Length;
+        int from = text.Length - PythonCharacters.TrimStart(text).Length;
+        int to = PythonCharacters.TrimEnd(text).Length;
         if (!fromEnd)
         {
             // What is left when the count is used up keeps its trailing space.
@@ -391,7 +391,7 @@ internal static class StringMethods
 
             if (fromEnd)
             {
-                while (length < to - from && !Characters.IsSpace(text[to - 1 - length]))
+                while (length < to - from && !PythonCharacters.IsSpace(text[to - 1 - length]))
                 {
                     length++;
                 }
@@ -401,17 +401,17 @@ internal static class StringMethods
                     parts.Add(Part(run, value, to - length, length));
                 }
 
-                to = from + Characters.TrimEnd(text[from..(to - length)]).Length;
+                to = from + PythonCharacters.TrimEnd(text[from..(to - length)]).Length;
             }
             else
             {
-                while (length < to - from && !Characters.IsSpace(text[from + length]))
+                while (length < to - from && !PythonCharacters.IsSpace(text[from + length]))
                 {
                     length++;
                 }
 
                 parts.Add(Part(run, value, from, length));
-                from = to - Characters.TrimStart(text[(from + length)..to]).Length;
+                from = to - PythonCharacters.TrimStart(text[(from + length)..to]).Length;
             }
         }
     }

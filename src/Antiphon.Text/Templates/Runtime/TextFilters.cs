@@ -69,7 +69,7 @@ internal static class TextFilters
         while (from < s.Text.Length)
         {
             int to = from;
-            static bool Parts(char c) => c is '-' or '(' or '{' or '[' or '<' || Characters.IsSpace(c);
+            static bool Parts(char c) => c is '-' or '(' or '{' or '[' or '<' || PythonCharacters.IsSpace(c);
             bool parts = Parts(s.Text[from]);
             while (to < s.Text.Length && Parts(s.Text[to]) == parts)
             {
@@ -197,7 +197,7 @@ internal static class TextFilters
         int at = 0;
         void Finish()
         {
-            int end = lineStart + Characters.TrimEnd(text.AsSpan(lineStart, lineEnd - lineStart)).Length;
+            int end = lineStart + PythonCharacters.TrimEnd(text.AsSpan(lineStart, lineEnd - lineStart)).Length;
             if (end > lineStart)
             {
                 run.PayItems(4);
@@ -209,8 +209,8 @@ internal static class TextFilters
         {
             run.Step();
             int chunk = at;
-            bool space = Characters.IsSpace(text[at]);
-            while (chunk < text.Length && Characters.IsSpace(text[chunk]) == space)
+            bool space = PythonCharacters.IsSpace(text[at]);
+            while (chunk < text.Length && PythonCharacters.IsSpace(text[chunk]) == space)
             {
                 chunk++;
                 if (breaksHyphens && !space && text[chunk - 1] == '-' && chunk - at > 1 && char.IsLetter(text[chunk - 2])

@@ -108,12 +108,12 @@ internal sealed class Lexer
     {
         if (sign == '-')
         {
-            text = Characters.TrimEnd(text).ToString();
+            text = PythonCharacters.TrimEnd(text).ToString();
         }
         else if (sign != '+' && stripsBlanks)
         {
             int line = text.LastIndexOf('\n') + 1;
-            if ((line > 0 || atLineStart) && Characters.TrimEnd(text.AsSpan(line)).Length == 0)
+            if ((line > 0 || atLineStart) && PythonCharacters.TrimEnd(text.AsSpan(line)).Length == 0)
             {
                 text = text[..line];
             }
@@ -131,7 +131,7 @@ internal sealed class Lexer
         _at = end;
         if (sign == '-')
         {
-            while (_at < _source.Length && Characters.IsSpace(_source[_at]))
+            while (_at < _source.Length && PythonCharacters.IsSpace(_source[_at]))
             {
                 _at++;
             }
@@ -169,7 +169,7 @@ internal sealed class Lexer
 
     private int PassSpace(int at)
     {
-        while (at < _source.Length && Characters.IsSpace(_source[at]))
+        while (at < _source.Length && PythonCharacters.IsSpace(_source[at]))
         {
             at++;
         }
@@ -249,7 +249,7 @@ internal sealed class Lexer
                 }
             }
 
-            if (Characters.IsSpace(c))
+            if (PythonCharacters.IsSpace(c))
             {
                 _at++;
             }
@@ -257,7 +257,7 @@ internal sealed class Lexer
             {
                 ReadNumber();
             }
-            else if (Characters.IsNameStart(_source, _at))
+            else if (PythonCharacters.IsNameStart(_source, _at))
             {
                 ReadName();
             }
@@ -279,7 +279,7 @@ internal sealed class Lexer
         {
             _at += char.IsSurrogatePair(_source, _at) ? 2 : 1;
         }
-        while (_at < _source.Length && Characters.IsNamePart(_source, _at));
+        while (_at < _source.Length && PythonCharacters.IsNamePart(_source, _at));
 
         Add(TokenKind.Name, _source[start.._at]);
     }

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace Antiphon.Text;
 
 /// <summary>What Python takes characters for.</summary>
-internal static class Characters
+internal static class PythonCharacters
 {
     /// <summary>Python's <c>str.isspace</c> for one character: .NET's notion, and the four information separators.</summary>
     public static bool IsSpace(char c) => c is ' ' or (>= '\t' and <= '\r') or (>= '\x1c' and <= '\x1f') || (c >= 0x80 && char.IsWhiteSpace(c));
