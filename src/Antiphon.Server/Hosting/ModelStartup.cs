@@ -16,10 +16,12 @@ internal sealed class StartupState
 
 /// <summary>Loads models when the server starts, and lets requests finish when it stops.</summary>
 internal sealed class ModelStartup(
-    ModelRegistry models, StartupState state, ApiKeys keys, IOptions<AntiphonServerOptions> options, ILogger<ModelStartup> logger) : IHostedLifecycleService
+    ModelRegistry models, StartupState state, ApiKeys keys, IOptions<AntiphonServerOptions> options, ILogger<ModelStartup> logger) : IHostedLifecycleService, IDisposable
 {
     private readonly CancellationTokenSource stopping = new();
     private Task loading = Task.CompletedTask;
+
+    public void Dispose() => stopping.Dispose();
 
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 

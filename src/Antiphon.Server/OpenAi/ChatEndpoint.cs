@@ -97,11 +97,11 @@ internal sealed class ChatAnswer
     {
         for (int i = 0; i < choices.Length; i++)
         {
-            await stream.SendAsync((Answer: this, Index: i), static (writer, state) => state.Answer.WriteChunk(writer, state.Index, static (writer, _) =>
+            await stream.SendAsync((Answer: this, Index: i), static (writer, state) => state.Answer.WriteChunk<int>(writer, state.Index, static (writer, _) =>
             {
                 writer.WriteString("role", "assistant");
                 writer.WriteString("content", string.Empty);
-            }, default, null, null));
+            }, 0, null, null));
         }
     }
 
@@ -139,7 +139,7 @@ internal sealed class ChatAnswer
             string? finish = ended ? choice.FinishReason(item.FinishReason) : null;
             await stream.SendAsync(
                 (Answer: this, item.Choice, Logprobs: logprobs, Finish: finish),
-                static (writer, state) => state.Answer.WriteChunk(writer, state.Choice, static (_, _) => { }, default, state.Logprobs, state.Finish));
+                static (writer, state) => state.Answer.WriteChunk<int>(writer, state.Choice, static (_, _) => { }, 0, state.Logprobs, state.Finish));
         }
     }
 
