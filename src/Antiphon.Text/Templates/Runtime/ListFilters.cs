@@ -173,7 +173,7 @@ internal static class ListFilters
         if (arguments.Positional.Length > 0)
         {
             string name = StringMethods.Text(arguments.Positional[0]).Text;
-            Test found = Tests.Find(name) ?? throw Error($"No test named '{name}'.");
+            Test found = ValueTests.Find(name) ?? throw Error($"No test named '{name}'.");
             Arguments rest = arguments.Skip(1);
             test = item => found(run, item, rest);
         }
