@@ -43,7 +43,7 @@ public sealed class SyntaxTests
     [InlineData("{{ 'a😀b'[1] }}{{ 'a😀b'|length }}{{ 'a😀b'[::-1] }}", "😀3b😀a")]
     [InlineData("{{ {'a': [1, none, 'é\"']}|tojson }}{{ {}|tojson(indent=2) }}", "{\"a\": [1, null, \"é\\\"\"]}{}")]
     [InlineData("{{ [3, 1, 2]|sort|join(',') }}{{ ['b', 'A']|sort|first }}{{ [1, 1.0, true]|unique|list }}", "1,2,3A[1]")]
-    [InlineData("{{ nothing }}{{ nothing.x is defined if nothing is defined else 'no' }}", "no")]
+    [InlineData("{{ nothing }}{{ (nothing.x is defined) if nothing is defined else 'no' }}", "no")]
     public void Values(string source, string expected) => Assert.Equal(expected, Render(source));
 
     [Theory]
