@@ -118,7 +118,7 @@ public sealed class BatchInvarianceTests
             model.Feed(sequence, TinyModel.Tokens(20, 6));
         }
 
-        for (int i = 0; i < 60; i++)
+        for (int i = 0; i < 70; i++)
         {
             Step();
         }
