@@ -39,6 +39,7 @@ public static class ModelLoader
             using var adapters = new AdapterMerger(options.Adapters);
             ArchitectureMapping mapping = ArchitectureRegistry.Map(source);
             ModelSpec spec = Adjusted(mapping.Spec, options);
+            CheckVocabulary(source, spec);
             ModelWeights weights = new WeightBinder(spec, new WeightReader(source, mapping.Tensors, store, adapters)).Bind(options.Progress);
             adapters.RequireAllUsed();
             ComputeTeam team = options.Team ?? (ownTeam = new ComputeTeam(options.Threads == 0 ? Environment.ProcessorCount : options.Threads));
@@ -67,6 +68,17 @@ public static class ModelLoader
     {
         spec = options.AdjustSpec?.Invoke(spec) ?? spec;
         return options.ContextLength == 0 ? spec : spec with { ContextLength = Math.Min(options.ContextLength, spec.ContextLength) };
+    }
+
+    /// <summary>A file's own token list must have a row of weights for each token, and no row without one.</summary>
+    private static void CheckVocabulary(ModelSource source, ModelSpec spec)
+    {
+        if (source is GgufFile gguf && gguf.Metadata.TryGetValue("tokenizer.ggml.tokens", out GgufValue tokens)
+            && tokens.Type == GgufValueType.Array && tokens.Count != spec.VocabularySize)
+        {
+            throw new ModelFormatException(
+                $"{source.Path}: tokenizer.ggml.tokens lists {tokens.Count} tokens, the weights have {spec.VocabularySize}; the file was put together wrongly: convert the model again");
+        }
     }
 
     private static List<int> EndTokens(ModelSource source, ModelSpec spec)

@@ -4,6 +4,7 @@ using Antiphon.Testing;
 namespace Antiphon.Conformance.Models;
 
 /// <summary>Every decoder in shared/conformance/models, from safetensors and from GGUF, against Hugging Face transformers.</summary>
+[Collection(nameof(ModelRuns))]
 public sealed class ModelConformanceTests(ITestOutputHelper output)
 {
     private static readonly string[] FileNames = ["model.safetensors", "model.gguf"];
@@ -87,7 +88,7 @@ public sealed class ModelConformanceTests(ITestOutputHelper output)
     [MemberData(nameof(Files))]
     public void Neighbours_do_not_change_a_bit(string file)
     {
-        (ReferenceCase reference, LoadedModel model) = Open(file);
+        (ReferenceCase reference, LoadedModel model) = Open(file, threads: 2);
         using (model)
         {
             int[] prompt = reference.Prompts["long"];
@@ -124,7 +125,7 @@ public sealed class ModelConformanceTests(ITestOutputHelper output)
     }
 
     /// <summary>Opens a case; what the product itself calls unsupported skips with its words.</summary>
-    private static (ReferenceCase Reference, LoadedModel Model) Open(string file)
+    private static (ReferenceCase Reference, LoadedModel Model) Open(string file, int threads = 1)
     {
         Assert.SkipWhen(file == SharedMaterial.Missing, "shared/conformance/models is absent (set ANTIPHON_SHARED)");
         string[] parts = file.Split('/');
@@ -135,7 +136,7 @@ public sealed class ModelConformanceTests(ITestOutputHelper output)
         {
             model = ModelLoader.Load(
                 isGguf ? Path.Combine(folder, parts[1]) : folder,
-                new ModelLoadOptions { Threads = 2, AdjustSpec = isGguf ? GgufGaps.For(folder) : null });
+                new ModelLoadOptions { Threads = threads, AdjustSpec = isGguf ? GgufGaps.For(folder) : null });
         }
         catch (UnsupportedModelException e)
         {

@@ -7,6 +7,7 @@ using Antiphon.Testing;
 namespace Antiphon.Conformance.Tales;
 
 /// <summary>The embedded model and its adapters against their reference runs.</summary>
+[Collection(nameof(ModelRuns))]
 public sealed class TalesTests(ITestOutputHelper output)
 {
     private const double HeldOut = 0.20655;
