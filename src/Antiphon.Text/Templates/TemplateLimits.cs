@@ -19,7 +19,7 @@ public sealed record TemplateLimits
     public int MaxCallDepth { get; init; } = 150;
 
     /// <summary>Fuel: evaluated nodes, and a share for each item and each few characters that an operation walks over.</summary>
-    public long MaxSteps { get; init; } = 4_000_000;
+    public long MaxSteps { get; init; } = 3_000_000;
 
     /// <summary>The length of the rendered text, in UTF-16 units.</summary>
     public int MaxOutputLength { get; init; } = 32_000_000;
@@ -28,5 +28,5 @@ public sealed record TemplateLimits
     public long MaxAllocatedBytes { get; init; } = 128_000_000;
 
     /// <summary>Wall-clock time of one render.</summary>
-    public TimeSpan MaxTime { get; init; } = TimeSpan.FromMilliseconds(900);
+    public TimeSpan MaxTime { get; init; } = TimeSpan.FromMilliseconds(750);
 }

@@ -173,7 +173,7 @@ internal static class Arithmetic
                     return OnFloats("**", Numbers.ToDouble(x), Numbers.ToDouble(y));
                 }
 
-                if (!x.IsZero && !BigInteger.Abs(x).IsOne && x.GetBitLength() * y > Numbers.MaxBits)
+                if (!x.IsZero && !BigInteger.Abs(x).IsOne && (x.GetBitLength() - 1) * y > Numbers.MaxPowerBits)
                 {
                     throw TooLarge();
                 }
@@ -181,8 +181,6 @@ internal static class Arithmetic
                 BigInteger power = BigInteger.Abs(x) <= 1
                     ? (y.IsZero ? BigInteger.One : x.Sign < 0 && y.IsEven ? BigInteger.One : x)
                     : BigInteger.Pow(x, (int)y);
-                run.PayText(power.GetByteCount());
-                run.Step((power.GetBitLength() >> 8) * (power.GetBitLength() >> 8));
                 return IntegerValue.Of(power);
         }
     }

@@ -182,7 +182,7 @@ internal sealed class JsonWriting
                 '\f' => "\\f",
                 '\b' => "\\b",
                 < ' ' => $"\\u{(int)c:x4}",
-                > '~' when _asciiOnly => c == '\x7f' ? null : $"\\u{(int)c:x4}",
+                > '~' when _asciiOnly => $"\\u{(int)c:x4}",
                 _ => null,
             };
             if (escape is not null)

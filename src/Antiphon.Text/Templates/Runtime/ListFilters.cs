@@ -141,6 +141,11 @@ internal static class ListFilters
             map = item => filter(run, item, rest);
         }
 
+        if (!value.IsTrue)
+        {
+            return new([]);
+        }
+
         // A map may map its items with another map, and so on: that is a call like any other.
         run.EnterCall();
         IReadOnlyList<TemplateValue> items = Lookup.Iterate(run, value);
@@ -168,12 +173,18 @@ internal static class ListFilters
         if (arguments.Positional.Length > 0)
         {
             string name = StringMethods.Text(arguments.Positional[0]).Text;
-            Test found = Tests.Find(name) ?? throw Error($"No test named '{name}'.");
+            Test found = ValueTests.Find(name) ?? throw Error($"No test named '{name}'.");
             Arguments rest = arguments.Skip(1);
             test = item => found(run, item, rest);
         }
 
+        // As in Jinja, what is false has no items to choose from, also when it could not be walked over.
         var chosen = new List<TemplateValue>();
+        if (!value.IsTrue)
+        {
+            return new(chosen);
+        }
+
         foreach (TemplateValue item in Lookup.Iterate(run, value))
         {
             run.Step();

@@ -9,6 +9,9 @@ internal static class Numbers
     /// <summary>The largest integer, in bits, that arithmetic may make.</summary>
     public const long MaxBits = 1 << 20;
 
+    /// <summary>The largest integer, in bits, that a power may make: no prompt needs more, and powers of powers grow without sense.</summary>
+    public const long MaxPowerBits = 256;
+
     /// <exception cref="TemplateException">More than 4,300 digits.</exception>
     public static string Text(BigInteger value)
     {

@@ -26,7 +26,7 @@ internal static class StringMethods
         {
             TemplateValue?[] given = a.Bind("replace", 2, "old", "new", "count");
             var s = (StringValue)self;
-            return Replace(run, s, Markup.Operand(run, s, Text(given[0]!)), Markup.Operand(run, s, Text(given[1]!)), Count(given[2]));
+            return Replace(run, s, Text(given[0]!), Markup.Operand(run, s, Text(given[1]!)), Count(given[2]));
         },
         ["join"] = (run, self, a) =>
         {

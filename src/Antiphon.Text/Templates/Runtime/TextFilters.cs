@@ -195,6 +195,7 @@ internal static class TextFilters
         int lineStart = 0;
         int lineEnd = 0;
         int at = 0;
+        int chunk = 0;
         void Finish()
         {
             int end = lineStart + Characters.TrimEnd(text.AsSpan(lineStart, lineEnd - lineStart)).Length;
@@ -208,9 +209,10 @@ internal static class TextFilters
         while (at < text.Length)
         {
             run.Step();
-            int chunk = at;
             bool space = Characters.IsSpace(text[at]);
-            while (chunk < text.Length && Characters.IsSpace(text[chunk]) == space)
+            bool isCut = chunk > at;
+            chunk = Math.Max(chunk, at);
+            while (!isCut && chunk < text.Length && Characters.IsSpace(text[chunk]) == space)
             {
                 chunk++;
                 if (breaksHyphens && !space && text[chunk - 1] == '-' && chunk - at > 1 && char.IsLetter(text[chunk - 2])

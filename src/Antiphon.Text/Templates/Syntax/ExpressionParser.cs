@@ -459,7 +459,7 @@ internal sealed partial class Parser
         _at++;
         bool negated = SkipName("not");
         string name = ParseDottedName();
-        Test? test = Tests.Find(name);
+        Test? test = ValueTests.Find(name);
         if (test is null && _inCondition == 0)
         {
             _unknown.Add((Current.Line, $"No test named '{name}'."));

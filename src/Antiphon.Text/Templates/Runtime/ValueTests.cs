@@ -4,7 +4,7 @@ using System.Text;
 namespace Antiphon.Text;
 
 /// <summary>The tests, by the name after <c>is</c>.</summary>
-internal static class Tests
+internal static class ValueTests
 {
     private static readonly FrozenDictionary<string, Test> All = new Dictionary<string, Test>
     {
