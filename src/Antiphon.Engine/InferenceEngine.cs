@@ -47,10 +47,10 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
     public int VocabularySize { get; }
 
     /// <summary>The state.</summary>
-    public EngineState State => loop.State;
+    public EngineState State => loop.Inbox.State;
 
     /// <summary>Why the engine failed for good; null unless <see cref="State"/> is <see cref="EngineState.Faulted"/>.</summary>
-    public Exception? Fault => loop.Fault;
+    public Exception? Fault => loop.Inbox.Fault;
 
     /// <summary>Puts a request into the queue.</summary>
     /// <param name="request">The request. It is copied: later changes to its lists have no effect.</param>
@@ -70,11 +70,11 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
             stops.UnionWith(text.EndTokens);
         }
 
-        Generation generation = new(loop, copy, maxTokens, stops, breakers.Of(copy.Sampling), cancellationToken);
+        Generation generation = new(loop.Inbox, copy, maxTokens, stops, breakers.Of(copy.Sampling), cancellationToken);
         generation.FollowCancellation();
         try
         {
-            loop.Enqueue(generation);
+            loop.Inbox.Post(generation);
         }
         catch
         {
@@ -114,8 +114,8 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
     /// <summary>Takes no new requests, lets the others finish, and returns when they have. Cancelling ends them instead, and still waits for the end.</summary>
     public async Task DrainAsync(CancellationToken cancellationToken = default)
     {
-        loop.Drain();
-        using (cancellationToken.UnsafeRegister(static self => ((EngineLoop)self!).CancelAll(), loop))
+        loop.Inbox.Drain();
+        using (cancellationToken.UnsafeRegister(static self => ((Inbox)self!).CancelAll(), loop.Inbox))
         {
             await loop.Drained.ConfigureAwait(false);
         }
@@ -124,7 +124,7 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
     /// <summary>Stops at the end of the current step; requests under way fail with <see cref="EngineStoppedException"/>.</summary>
     public void Dispose()
     {
-        loop.Stop();
+        loop.Inbox.Stop();
         if (Thread.CurrentThread != thread)
         {
             thread.Join();

@@ -33,6 +33,45 @@ public class LifecycleTests
     }
 
     [Fact]
+    public async Task Cancel_in_the_middle_of_a_prompt_ends_it_within_a_step()
+    {
+        using FakeBackend backend = new();
+        await using InferenceEngine engine = EngineTests.Engine(backend, new EngineOptions { BlockCount = 200, BlockSize = 4, MaxSequences = 1, TokenBudget = 16 });
+        using CancellationTokenSource source = new();
+        int forwards = 0;
+        backend.OnForward = _ =>
+        {
+            if (++forwards == 3)
+            {
+                source.Cancel();
+            }
+        };
+        await Assert.ThrowsAsync<OperationCanceledException>(() => engine.Submit(EngineTests.Request(new int[500]) with { N = 3 }, source.Token).CompleteAsync());
+        await EngineTests.AssertAllReturned(engine, backend);
+        Assert.Equal(3, forwards);
+
+        // What was computed is kept for the next one.
+        Assert.Equal(48, (await engine.Submit(EngineTests.Request(new int[500])).CompleteAsync()).Usage.CachedTokens);
+    }
+
+    [Fact]
+    public async Task A_reader_never_runs_on_the_engine_thread()
+    {
+        using FakeBackend backend = new();
+        Thread? engineThread = null;
+        backend.OnForward = _ => engineThread = Thread.CurrentThread;
+        await using InferenceEngine engine = EngineTests.Engine(backend);
+        int events = 0;
+        await foreach (GenerationEvent item in engine.Submit(EngineTests.Request(1) with { MaxTokens = 100 }).ConfigureAwait(false))
+        {
+            Assert.NotSame(engineThread, Thread.CurrentThread);
+            events++;
+        }
+
+        Assert.Equal(100, events);
+    }
+
+    [Fact]
     public async Task A_token_of_the_caller_cancels_and_throws()
     {
         using FakeBackend backend = new();
@@ -118,6 +157,11 @@ public class LifecycleTests
             }
         })));
         Assert.Empty(wrong);
+        for (int i = 0; i < 500 && engine.GetStatistics().Finished < callers * 15; i++)
+        {
+            await Task.Delay(5); // some were abandoned a moment ago
+        }
+
         await EngineTests.AssertAllReturned(engine, backend);
         Assert.Equal(callers * 15, engine.GetStatistics().Finished);
     }

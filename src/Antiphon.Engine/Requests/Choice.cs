@@ -49,8 +49,11 @@ internal sealed class Choice(Generation owner, int index)
     /// <summary>Tokens that have no committed cache row yet.</summary>
     public int Pending => tokens.Count - Sequence!.Length;
 
+    /// <summary>Whether its prompt's log-probabilities are wanted and not complete: the first choice sees to them.</summary>
+    public bool NeedsPromptLogprobs => Index == 0 && Owner.NeedsPromptLogprobs;
+
     /// <summary>How many tokens may come from the prefix cache: not the last, whose logits are wanted, nor those whose log-probabilities are.</summary>
-    public int Cacheable => Owner.NeedsPromptLogprobs && Index == 0 ? Owner.RecordedPrompt - 1 : tokens.Count - 1;
+    public int Cacheable => NeedsPromptLogprobs ? Owner.RecordedPrompt - 1 : tokens.Count - 1;
 
     /// <summary>Makes what it needs to run. What the caller supplied (mask, decoder) may throw.</summary>
     public void Prepare(ITokenText? vocabulary, SamplingWorkspace workspace)
@@ -144,10 +147,22 @@ internal sealed class Choice(Generation owner, int index)
     }
 
     /// <summary>Lets go of what the caller supplied.</summary>
-    public void DropMask()
+    /// <returns>What went wrong at that, if anything.</returns>
+    public Exception? DropMask()
     {
-        mask?.Dispose();
-        mask = null;
+        try
+        {
+            mask?.Dispose();
+            return null;
+        }
+        catch (Exception failure)
+        {
+            return failure;
+        }
+        finally
+        {
+            mask = null;
+        }
     }
 
     private void Tell(in GenerationEvent item)

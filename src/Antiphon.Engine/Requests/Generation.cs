@@ -11,15 +11,15 @@ namespace Antiphon.Engine;
 /// </summary>
 public sealed class Generation : IAsyncEnumerable<GenerationEvent>, IDisposable
 {
-    private readonly EngineLoop loop;
+    private readonly Inbox inbox;
     private readonly CancellationToken cancellation;
     private CancellationTokenRegistration registration;
     private bool cancelRequested;
     private int readers;
 
-    internal Generation(EngineLoop loop, GenerationRequest request, int maxTokens, HashSet<int> stopTokens, HashSet<int> breakers, CancellationToken cancellation)
+    internal Generation(Inbox inbox, GenerationRequest request, int maxTokens, HashSet<int> stopTokens, HashSet<int> breakers, CancellationToken cancellation)
     {
-        this.loop = loop;
+        this.inbox = inbox;
         this.cancellation = cancellation;
         Request = request;
         Seed = request.Seed ?? Random.Shared.NextInt64(long.MinValue, long.MaxValue);
@@ -95,7 +95,7 @@ public sealed class Generation : IAsyncEnumerable<GenerationEvent>, IDisposable
     {
         if (!Interlocked.Exchange(ref cancelRequested, true))
         {
-            loop.NoteCancel();
+            inbox.NoteCancel();
         }
     }
 
