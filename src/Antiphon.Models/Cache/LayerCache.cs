@@ -57,48 +57,44 @@ internal sealed unsafe class LayerCache
         values = memory + (KeyBlockBytes * blockCount);
     }
 
-    /// <summary>The first key of a head in a block; the block's other rows follow.</summary>
-    public byte* Keys(int block, int head) => keys + (block * KeyBlockBytes) + ((long)head * blockSize * KeySize * ElementBytes);
+    /// <summary>All keys.</summary>
+    public PagedRows Keys => new(ElementFormat, keys, KeyBlockBytes / ElementBytes, (long)blockSize * KeySize, KeySize);
 
-    /// <summary>The first value of a head in a block; rows are <see cref="ValueStride"/> values apart.</summary>
-    public byte* Values(int block, int head) =>
-        ValuesAreKeys ? Keys(block, head) : values + (block * ValueBlockBytes) + ((long)head * blockSize * ValueSize * ElementBytes);
+    /// <summary>All values.</summary>
+    public PagedRows Values => ValuesAreKeys ? Keys : new(ElementFormat, values, ValueBlockBytes / ElementBytes, (long)blockSize * ValueSize, ValueSize);
 
-    /// <summary>Distance between two values of a head, in elements.</summary>
-    public int ValueStride => ValuesAreKeys ? KeySize : ValueSize;
+    private TensorFormat ElementFormat => Format switch { KvFormat.F32 => TensorFormat.F32, KvFormat.F16 => TensorFormat.F16, _ => TensorFormat.BF16 };
 
     /// <summary>Stores one token's keys and values, given head after head.</summary>
     public void Write(VectorKernels kernels, int block, int row, float* key, float* value)
     {
         for (int head = 0; head < Heads; head++)
         {
-            Store(kernels, key + (head * KeySize), Keys(block, head) + ((long)row * KeySize * ElementBytes), KeySize);
+            Store(kernels, key + (head * KeySize), Keys.Row(block, head, row), KeySize);
             if (!ValuesAreKeys)
             {
-                Store(kernels, value + (head * ValueSize), Values(block, head) + ((long)row * ValueSize * ElementBytes), ValueSize);
+                Store(kernels, value + (head * ValueSize), Values.Row(block, head, row), ValueSize);
             }
         }
     }
 
     public void CopyBlock(int source, int destination)
     {
-        Copy(Keys(source, 0), Keys(destination, 0), KeyBlockBytes);
+        Copy(Keys.Row(source, 0, 0), Keys.Row(destination, 0, 0), KeyBlockBytes);
         if (!ValuesAreKeys)
         {
-            Copy(Values(source, 0), Values(destination, 0), ValueBlockBytes);
+            Copy(Values.Row(source, 0, 0), Values.Row(destination, 0, 0), ValueBlockBytes);
         }
     }
 
     public void CopyRow(int sourceBlock, int sourceRow, int destinationBlock, int destinationRow)
     {
-        long keyBytes = (long)KeySize * ElementBytes;
-        long valueBytes = (long)ValueSize * ElementBytes;
         for (int head = 0; head < Heads; head++)
         {
-            Copy(Keys(sourceBlock, head) + (sourceRow * keyBytes), Keys(destinationBlock, head) + (destinationRow * keyBytes), keyBytes);
+            Copy(Keys.Row(sourceBlock, head, sourceRow), Keys.Row(destinationBlock, head, destinationRow), (long)KeySize * ElementBytes);
             if (!ValuesAreKeys)
             {
-                Copy(Values(sourceBlock, head) + (sourceRow * valueBytes), Values(destinationBlock, head) + (destinationRow * valueBytes), valueBytes);
+                Copy(Values.Row(sourceBlock, head, sourceRow), Values.Row(destinationBlock, head, destinationRow), (long)ValueSize * ElementBytes);
             }
         }
     }

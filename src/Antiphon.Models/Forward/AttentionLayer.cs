@@ -44,20 +44,17 @@ internal static unsafe class AttentionLayer
         context.Apply(weights.Output, context.Inner, output);
     }
 
-    /// <summary>Attends with queries that are ready over rows that are cached.</summary>
+    /// <summary>Attends with queries [rows, heads, key size] over rows that are cached.</summary>
     public static void Attend(
         LayerContext context, LayerCache cache, float* queries, int heads, float scale, float softCap, int window, float* sinks, float* outputs, int stride)
     {
-        StepRows rows = context.Rows;
-        int scoreStride = (rows.LongestContext + 16) & ~15;
-        long perWorker = PagedAttentionWork.WorkerFloats(heads / cache.Heads, scoreStride, cache.KeySize);
-        var attend = new PagedAttentionWork
+        var shape = new AttentionShape
         {
-            Kernels = context.Kernels, Rows = rows, Layer = cache, BlockSize = rows.Cache.BlockSize, Queries = queries, Outputs = outputs, OutputStride = stride,
-            Heads = heads, Scale = scale, SoftCap = softCap, Window = window, Sinks = sinks,
-            Memory = context.PerWorker.Take(perWorker * context.Team.Size), MemoryPerWorker = perWorker, ScoreStride = scoreStride,
+            QueryHeads = heads, KeyValueHeads = cache.Heads, KeySize = cache.KeySize, ValueSize = cache.ValueSize,
+            Scale = scale, SoftCap = softCap, Window = window,
         };
-        context.Team.Run(ref attend, rows.Count * cache.Heads);
+        ReadOnlySpan<AttentionSlice> slices = context.Rows.AttentionSlices(queries, heads * cache.KeySize, outputs, stride);
+        context.Attention.Run(shape, cache.Keys, cache.Values, context.Rows.Cache.BlockSize, slices, sinks, context.Team);
     }
 
     private struct EnterWork : IRowWork

@@ -9,6 +9,8 @@ internal sealed unsafe class LayerContext(ComputeTeam team, StepRows rows, int w
 
     public VectorKernels Kernels { get; } = VectorKernels.Default;
 
+    public PagedAttention Attention { get; } = new();
+
     public StepRows Rows { get; } = rows;
 
     /// <summary>Values of the residual stream.</summary>
@@ -66,6 +68,7 @@ internal sealed unsafe class LayerContext(ComputeTeam team, StepRows rows, int w
 
     public void Dispose()
     {
+        Attention.Dispose();
         Input.Dispose();
         Inner.Dispose();
         Small.Dispose();

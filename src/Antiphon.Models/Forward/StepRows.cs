@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Models;
 
 /// <summary>Rows of a step that belong to one sequence: first those that its recurrent state must replay, then the slice's own.</summary>
@@ -38,7 +40,10 @@ internal sealed unsafe class StepRows : IDisposable
     private readonly RopeSpec[] ropes;
     private readonly float*[] cosines;
     private readonly float*[] sines;
+    private readonly Scratch<bool> visible = new();
     private Run[] runs = [];
+    private AttentionSlice[] attention = [];
+    private int attentionCount;
 
     public StepRows(RopeSpec[] ropes)
     {
@@ -69,9 +74,6 @@ internal sealed unsafe class StepRows : IDisposable
     /// <summary>The step's row of each row of logits.</summary>
     public int* LogitRows { get; private set; }
 
-    /// <summary>Longest sequence, in cache rows.</summary>
-    public int LongestContext { get; private set; }
-
     public ref readonly Run RunOf(int row) => ref runs[RunOfRow[row]];
 
     public float* Cosines(int rope, int row) => cosines[rope] + ((long)row * ropes[rope].Frequencies.Count);
@@ -91,6 +93,28 @@ internal sealed unsafe class StepRows : IDisposable
         Lay(batch, longRope);
         FillRows(batch);
         FillAngles();
+        FillAttention();
+    }
+
+    /// <summary>The step's slices for one layer's attention.</summary>
+    /// <param name="queries">Queries of all rows.</param>
+    /// <param name="queryStride">Floats between two rows of queries.</param>
+    /// <param name="outputs">Receives the outputs of all rows.</param>
+    /// <param name="outputStride">Floats between two rows of outputs.</param>
+    public ReadOnlySpan<AttentionSlice> AttentionSlices(float* queries, int queryStride, float* outputs, int outputStride)
+    {
+        long row = 0;
+        for (int i = 0; i < attentionCount; i++)
+        {
+            ref AttentionSlice slice = ref attention[i];
+            slice.Queries = queries + (row * queryStride);
+            slice.QueryStride = queryStride;
+            slice.Outputs = outputs + (row * outputStride);
+            slice.OutputStride = outputStride;
+            row += slice.Rows;
+        }
+
+        return attention.AsSpan(0, attentionCount);
     }
 
     public void Dispose()
@@ -101,6 +125,7 @@ internal sealed unsafe class StepRows : IDisposable
         tables.Dispose();
         logitRows.Dispose();
         angles.Dispose();
+        visible.Dispose();
     }
 
     private void Lay(StepBatch batch, RopeSpec? longRope)
@@ -112,7 +137,6 @@ internal sealed unsafe class StepRows : IDisposable
         }
 
         Count = 0;
-        LongestContext = 0;
         RunCount = slices.Length;
         int blocks = 0;
         for (int i = 0; i < slices.Length; i++)
@@ -133,6 +157,11 @@ internal sealed unsafe class StepRows : IDisposable
                 }
             }
 
+            if (state is not null && slice.Visibility is not null)
+            {
+                throw new ArgumentException("a model with recurrent state sees its tokens one after the other: it cannot take a visibility of its own", nameof(batch));
+            }
+
             int replayed = state is null ? 0 : slice.FirstRow - state.Length;
             runs[i] = new Run
             {
@@ -148,7 +177,6 @@ internal sealed unsafe class StepRows : IDisposable
             };
             Count += replayed + slice.Count;
             blocks += slice.Sequence.Blocks.Length;
-            LongestContext = Math.Max(LongestContext, slice.FirstRow + slice.Count);
         }
 
         Tokens = tokens.Take(Count);
@@ -180,6 +208,38 @@ internal sealed unsafe class StepRows : IDisposable
             {
                 LogitRows[slice.FirstLogits + j] = run.Start + run.Count - wanted + j;
             }
+        }
+    }
+
+    /// <summary>One slice for each run. Replayed rows and a visibility of its own exclude each other.</summary>
+    private void FillAttention()
+    {
+        if (attention.Length < RunCount)
+        {
+            attention = new AttentionSlice[2 * RunCount];
+        }
+
+        long masks = 0;
+        foreach (ref readonly Run run in Runs)
+        {
+            masks += run.Visibility?.Visible.Length ?? 0;
+        }
+
+        bool* mask = visible.Take(masks);
+        attentionCount = 0;
+        foreach (ref readonly Run run in Runs)
+        {
+            ReadOnlySpan<bool> own = run.Visibility is null ? [] : run.Visibility.Visible;
+            attention[attentionCount++] = new AttentionSlice
+            {
+                Rows = run.Count,
+                FirstRow = run.FirstRow,
+                Blocks = Tables + run.Table,
+                Visible = run.Visibility is null ? null : mask,
+                Positions = run.Visibility is null ? null : Positions + run.Start,
+            };
+            own.CopyTo(new Span<bool>(mask, own.Length));
+            mask += own.Length;
         }
     }
 
