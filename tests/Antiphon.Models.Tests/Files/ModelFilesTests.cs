@@ -198,6 +198,41 @@ public sealed class ModelFilesTests : IDisposable
     }
 
     [Fact]
+    public void Mutated_json_files_give_typed_errors_or_open()
+    {
+        (string Name, byte[] Content)[] files =
+        [
+            ("config.json", """{"model_type":"llama","limit":[0,Infinity],"text_config":{"x":"\u00e9"}}"""u8.ToArray()),
+            ("tokenizer_config.json", """{"chat_template":[{"name":"default","template":"two"}],"bos_token":{"content":"<s>"}}"""u8.ToArray()),
+            ("model.safetensors.index.json", """{"weight_map":{"w":"one.safetensors","v":"two.safetensors"}}"""u8.ToArray()),
+        ];
+        Write("one.safetensors", TestFiles.Safetensors(OneTensor, 4));
+        Write("two.safetensors", TestFiles.Safetensors(OneTensor.Replace("\"w\"", "\"v\"", StringComparison.Ordinal), 4));
+        var random = new Random(3);
+        int opened = 0;
+        int refused = 0;
+        for (int i = 0; i < 900; i++)
+        {
+            for (int f = 0; f < files.Length; f++)
+            {
+                Write(files[f].Name, f == i % files.Length ? Mutation.Of(files[f].Content, random, files[f].Content.Length) : files[f].Content);
+            }
+
+            try
+            {
+                ModelFiles.Open(folder).Dispose();
+                opened++;
+            }
+            catch (ModelFormatException)
+            {
+                refused++;
+            }
+        }
+
+        Assert.True(opened > 10 && refused > 100, $"{opened} opened, {refused} refused");
+    }
+
+    [Fact]
     public void A_file_that_is_open_can_still_be_deleted_and_is_released()
     {
         string path = Write("a.gguf", TestFiles.Gguf());
