@@ -1,3 +1,4 @@
+using Antiphon.Kernels;
 using Antiphon.Models;
 
 namespace Antiphon.Cli;
@@ -24,8 +25,8 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
                 return path is null ? Tales.LoadAsync(options, report, cancellationToken) : LanguageModel.LoadAsync(path, options, report, cancellationToken);
             });
 
-    /// <summary>Loads a model for measurements, without an engine; null: Tales.</summary>
-    public Task<LoadedModel> LoadForMeasuringAsync(string? path, int? threads, CancellationToken cancellationToken) =>
+    /// <summary>Loads a model for measurements, without an engine; null: Tales. The team stays the caller's.</summary>
+    public Task<LoadedModel> LoadForMeasuringAsync(string? path, ComputeTeam team, CancellationToken cancellationToken) =>
         Terminal.WithProgressAsync(
             $"Loading {Name(path)}",
             progress => Task.Run(
@@ -34,7 +35,7 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
                     ModelSource source = Open(path);
                     try
                     {
-                        return ModelLoader.Load(source, new ModelLoadOptions { Threads = threads ?? 0, Progress = new Share(progress, cancellationToken) });
+                        return ModelLoader.Load(source, new ModelLoadOptions { Team = team, Progress = new Share(progress, cancellationToken) });
                     }
                     catch
                     {

@@ -32,7 +32,8 @@ internal static class BenchCommand
             BenchReport? before = parsed.GetValue(compare) is { } file ? BenchReport.Read(TextFiles.Read(file), file) : null;
             int[] promptLengths = parsed.GetValue(lengths)!;
             int decodeSteps = parsed.GetValue(steps) ?? 32;
-            using LoadedModel model = await session.LoadForMeasuringAsync(path, parsed.GetValue(threads), cancellationToken).ConfigureAwait(false);
+            using var team = new ComputeTeam(parsed.GetValue(threads) ?? Environment.ProcessorCount);
+            using LoadedModel model = await session.LoadForMeasuringAsync(path, team, cancellationToken).ConfigureAwait(false);
             int longest = promptLengths.Max() + decodeSteps + 1;
             if (longest > model.Backend.ContextLength)
             {
@@ -40,11 +41,10 @@ internal static class BenchCommand
                     $"{promptLengths.Max()} tokens of prompt and {decodeSteps} of decode are more than the model's context of {model.Backend.ContextLength}; use smaller --lengths or --decode", ExitCode.Usage);
             }
 
-            int count = parsed.GetValue(threads) ?? Environment.ProcessorCount;
             BenchReport report = await session.Terminal.WithProgressAsync(
                 "Measuring",
                 progress => Task.Run(
-                    () => Measure(model, Session.Name(path), count, promptLengths, parsed.GetValue(batches)!, decodeSteps, parsed.GetValue(repeats) ?? 3, progress, cancellationToken),
+                    () => Measure(model, Session.Name(path), team, promptLengths, parsed.GetValue(batches)!, decodeSteps, parsed.GetValue(repeats) ?? 3, progress, cancellationToken),
                     cancellationToken)).ConfigureAwait(false);
             if (parsed.GetValue(json))
             {
@@ -61,10 +61,10 @@ internal static class BenchCommand
     }
 
     private static BenchReport Measure(
-        LoadedModel model, string name, int threads, int[] lengths, int[] batches, int steps, int repeats, IProgress<(double Share, string Note)> progress, CancellationToken cancellationToken)
+        LoadedModel model, string name, ComputeTeam team, int[] lengths, int[] batches, int steps, int repeats, IProgress<(double Share, string Note)> progress, CancellationToken cancellationToken)
     {
         progress.Report((0, "read bandwidth"));
-        double bandwidth = BandwidthProbe.Measure(threads);
+        double bandwidth = BandwidthProbe.MeasureRead(team);
         long weights = model.Source.Tensors.Sum(t => t.ByteCount);
         List<BenchRow> rows = [];
         int done = 0;
@@ -90,7 +90,7 @@ internal static class BenchCommand
             }
         }
 
-        return new BenchReport(name, threads, CpuFeatures.Current.Name, CpuFeatures.DefaultTier.ToString().ToLowerInvariant(), weights, bandwidth, steps, repeats, rows);
+        return new BenchReport(name, team.Size, CpuFeatures.Current.Name, CpuFeatures.DefaultTier.ToString().ToLowerInvariant(), weights, bandwidth, steps, repeats, rows);
     }
 
     private static void Show(Terminal terminal, BenchReport report, BenchReport? before)

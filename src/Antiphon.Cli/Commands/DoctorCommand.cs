@@ -29,7 +29,14 @@ internal static class DoctorCommand
             if (!parsed.GetValue(quick))
             {
                 bandwidth = await session.Terminal.WithProgressAsync(
-                    "Measuring the read bandwidth", _ => Task.Run(() => BandwidthProbe.Measure(threads), cancellationToken)).ConfigureAwait(false);
+                    "Measuring the read bandwidth",
+                    _ => Task.Run(
+                        () =>
+                        {
+                            using var team = new ComputeTeam(threads);
+                            return BandwidthProbe.MeasureRead(team);
+                        },
+                        cancellationToken)).ConfigureAwait(false);
             }
 
             GCMemoryInfo memory = GC.GetGCMemoryInfo();

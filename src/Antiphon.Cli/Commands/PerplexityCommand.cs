@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Antiphon.Kernels;
 using Antiphon.Models;
 using Antiphon.Text;
 using Spectre.Console;
@@ -26,7 +27,8 @@ internal static class PerplexityCommand
         {
             string[] given = parsed.GetValue(words)!;
             string text = TextFiles.Read(given[^1]);
-            using LoadedModel model = await session.LoadForMeasuringAsync(given.Length == 2 ? given[0] : null, parsed.GetValue(threads), cancellationToken).ConfigureAwait(false);
+            using var team = new ComputeTeam(parsed.GetValue(threads) ?? Environment.ProcessorCount);
+            using LoadedModel model = await session.LoadForMeasuringAsync(given.Length == 2 ? given[0] : null, team, cancellationToken).ConfigureAwait(false);
             Tokenizer tokenizer = ModelText.Read(model.Source).Tokenizer;
             int size = parsed.GetValue(window) ?? Math.Min(512, model.Backend.ContextLength);
             if (size > model.Backend.ContextLength)

@@ -54,7 +54,7 @@ internal static class Checked
     /// <summary>Arguments in order, of which the first may be left out. Refuses what looks like an option, which the parser would take as text.</summary>
     public static Argument<string[]> Positionals(string name, string description, int least, int most)
     {
-        var argument = new Argument<string[]>(name) { Description = description, Arity = ArgumentArity.ZeroOrMore };
+        var argument = new Argument<string[]>(name) { Description = description, Arity = new ArgumentArity(least, 1000) };
         argument.Validators.Add(result =>
         {
             foreach (Token token in result.Tokens)
@@ -70,10 +70,6 @@ internal static class Checked
             if (result.Tokens.Count > most)
             {
                 result.AddError($"'{result.Tokens[most].Value}' is one argument too many (wanted: {name}); put text of several words in quotes");
-            }
-            else if (result.Tokens.Count < least)
-            {
-                result.AddError($"arguments are missing (wanted: {name})");
             }
         });
         return argument;

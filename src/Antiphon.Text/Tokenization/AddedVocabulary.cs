@@ -133,9 +133,9 @@ internal sealed class AddedVocabulary
         }
 
         private static bool TouchesWordBefore(string text, int start) =>
-            start > 0 && IsWord(Characters.PointAt(text, Characters.Before(text, start), out _));
+            start > 0 && IsWord(CodePoints.PointAt(text, CodePoints.Before(text, start), out _));
 
-        private static bool TouchesWordAfter(string text, int end) => end < text.Length && IsWord(Characters.PointAt(text, end, out _));
+        private static bool TouchesWordAfter(string text, int end) => end < text.Length && IsWord(CodePoints.PointAt(text, end, out _));
 
         // Rust's \w has number letters and joiners besides.
         private static bool IsWord(int point) =>

@@ -184,7 +184,7 @@ internal sealed class BpeModel
         Span<byte> utf8 = stackalloc byte[4];
         for (int i = 0, length; i < word.Length; i += length)
         {
-            Characters.PointAt(word, i, out length);
+            CodePoints.PointAt(word, i, out length);
             scoped ReadOnlySpan<char> symbol = word.Slice(i, length);
             string prefix = i > 0 ? settings.Prefix : "";
             string suffix = i + length == word.Length ? settings.Suffix : "";

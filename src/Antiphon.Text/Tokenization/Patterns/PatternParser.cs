@@ -325,7 +325,7 @@ internal ref struct PatternParser
 
     private int ParsePoint()
     {
-        int point = Characters.PointAt(pattern, position, out int length);
+        int point = CodePoints.PointAt(pattern, position, out int length);
         position += length;
         return point;
     }

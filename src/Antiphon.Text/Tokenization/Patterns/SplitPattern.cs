@@ -64,10 +64,10 @@ internal sealed class SplitPattern
             else
             {
                 // Where a pattern begins with a run and fails from all its places, it fails too from any start inside the run.
-                bool inRun = leadingRun is not null && leadingRun.Contains(Characters.PointAt(text, start, out _));
-                Characters.PointAt(text, start, out int length);
+                bool inRun = leadingRun is not null && leadingRun.Contains(CodePoints.PointAt(text, start, out _));
+                CodePoints.PointAt(text, start, out int length);
                 start += length;
-                while (inRun && start < text.Length && leadingRun!.Contains(Characters.PointAt(text, start, out length)))
+                while (inRun && start < text.Length && leadingRun!.Contains(CodePoints.PointAt(text, start, out length)))
                 {
                     start += length;
                 }
@@ -267,7 +267,7 @@ internal sealed class SplitPattern
                 switch (instruction.Code)
                 {
                     case Code.Set:
-                        ok = position < text.Length && instruction.Set.Contains(Characters.PointAt(text, position, out int length));
+                        ok = position < text.Length && instruction.Set.Contains(CodePoints.PointAt(text, position, out int length));
                         if (ok)
                         {
                             position += text[position] >= 0xD800 ? Length(position) : 1;
@@ -291,7 +291,7 @@ internal sealed class SplitPattern
                         at = instruction.A;
                         break;
                     case Code.LookBehind:
-                        ok = (position > 0 && instruction.Set.Contains(Characters.PointAt(text, Characters.Before(text, position), out _))) != instruction.Flag;
+                        ok = (position > 0 && instruction.Set.Contains(CodePoints.PointAt(text, CodePoints.Before(text, position), out _))) != instruction.Flag;
                         at++;
                         break;
                     case Code.Atomic:
@@ -321,7 +321,7 @@ internal sealed class SplitPattern
                     if (retry.Least >= 0)
                     {
                         // A run gives one character back and may give more.
-                        position = Characters.Before(text, position);
+                        position = CodePoints.Before(text, position);
                         if (position > retry.Least)
                         {
                             Push(new(at, position, retry.Least));
@@ -333,7 +333,7 @@ internal sealed class SplitPattern
 
         private readonly int Length(int position)
         {
-            Characters.PointAt(text, position, out int length);
+            CodePoints.PointAt(text, position, out int length);
             return length;
         }
 
@@ -342,7 +342,7 @@ internal sealed class SplitPattern
             int count = 0;
             int least = position;
             int end = position;
-            while (count < instruction.B && end < text.Length && instruction.Set.Contains(Characters.PointAt(text, end, out int length)))
+            while (count < instruction.B && end < text.Length && instruction.Set.Contains(CodePoints.PointAt(text, end, out int length)))
             {
                 end += length;
                 if (++count == instruction.A)
@@ -368,8 +368,8 @@ internal sealed class SplitPattern
 
         private readonly bool Holds(char anchor, int position)
         {
-            bool before = position > 0 && CharacterSet.IsWord(Characters.PointAt(text, Characters.Before(text, position), out _));
-            bool after = position < text.Length && CharacterSet.IsWord(Characters.PointAt(text, position, out _));
+            bool before = position > 0 && CharacterSet.IsWord(CodePoints.PointAt(text, CodePoints.Before(text, position), out _));
+            bool after = position < text.Length && CharacterSet.IsWord(CodePoints.PointAt(text, position, out _));
             return anchor switch
             {
                 '^' => position == 0 || text[position - 1] == '\n',

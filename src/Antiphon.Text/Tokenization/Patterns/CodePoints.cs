@@ -1,7 +1,7 @@
 namespace Antiphon.Text;
 
 /// <summary>Walking over UTF-16 by code points. A lone surrogate counts as itself.</summary>
-internal static class Characters
+internal static class CodePoints
 {
     /// <summary>The code point at a position and how many units it takes.</summary>
     public static int PointAt(ReadOnlySpan<char> text, int position, out int length)
