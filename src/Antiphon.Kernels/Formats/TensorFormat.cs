@@ -1,6 +1,6 @@
 namespace Antiphon.Kernels;
 
-/// <summary>What the bits of a tensor mean. The numbers are those of a GGUF tensor info.</summary>
+/// <summary>What the bits of a tensor mean. The numbers below 1000 are those of a GGUF tensor info.</summary>
 public enum TensorFormat
 {
 #pragma warning disable CS1591, CA1707 // The names are the formats' own; docs/formats.md describes each.
@@ -38,5 +38,15 @@ public enum TensorFormat
     MXFP4 = 39,
     NVFP4 = 40,
     Q1_0 = 41,
+
+    // Types that only safetensors files have; the numbers are ours and stand in no file.
+    F8_E4M3 = 1001,
+    F8_E5M2 = 1002,
+    F8_E8M0 = 1003,
+    U8 = 1004,
+    U16 = 1005,
+    U32 = 1006,
+    U64 = 1007,
+    BOOL = 1008,
 #pragma warning restore CS1591, CA1707
 }

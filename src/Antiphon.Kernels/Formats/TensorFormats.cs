@@ -9,7 +9,7 @@ public static class TensorFormats
     /// <summary>Number of bytes in one block of a format.</summary>
     public static int BlockBytes(this TensorFormat format) => Describe(format).Bytes;
 
-    /// <summary>Whether a number read from a file names a format that is known here.</summary>
+    /// <summary>Whether the type number of a GGUF tensor info names a format that is known here.</summary>
     public static bool IsKnown(int number) => number is >= 0 and < 64 && Enum.IsDefined((TensorFormat)number);
 
     /// <summary>Bytes of a row of <paramref name="elements"/> values.</summary>
@@ -29,10 +29,10 @@ public static class TensorFormats
 
     private static (int Elements, int Bytes) Describe(TensorFormat format) => format switch
     {
-        TensorFormat.F32 or TensorFormat.I32 => (1, 4),
-        TensorFormat.F16 or TensorFormat.BF16 or TensorFormat.I16 => (1, 2),
-        TensorFormat.F64 or TensorFormat.I64 => (1, 8),
-        TensorFormat.I8 => (1, 1),
+        TensorFormat.F32 or TensorFormat.I32 or TensorFormat.U32 => (1, 4),
+        TensorFormat.F16 or TensorFormat.BF16 or TensorFormat.I16 or TensorFormat.U16 => (1, 2),
+        TensorFormat.F64 or TensorFormat.I64 or TensorFormat.U64 => (1, 8),
+        TensorFormat.I8 or TensorFormat.U8 or TensorFormat.BOOL or TensorFormat.F8_E4M3 or TensorFormat.F8_E5M2 or TensorFormat.F8_E8M0 => (1, 1),
         TensorFormat.Q1_0 => (128, 18),
         TensorFormat.Q4_0 => (32, 18),
         TensorFormat.Q4_1 => (32, 20),

@@ -26,7 +26,7 @@ public sealed unsafe class Activations : IDisposable
     public float* Row(int row) => buffer.Pointer + ((long)row * Stride);
 
     /// <summary>
-    /// Makes room for a new input, whose rows the caller then writes, and forgets all forms made of the last one.
+    /// Makes room for a new input, whose rows the caller then writes (and nothing behind them), and forgets all forms made of the last one.
     /// Allocates only when the room is not yet large enough.
     /// </summary>
     public void Reset(int rows, int columns)
@@ -45,6 +45,12 @@ public sealed unsafe class Activations : IDisposable
         Rows = rows;
         Columns = columns;
         Stride = stride;
+
+        // Kernels read whole groups of sixteen columns; what lies behind a row must not disturb them.
+        for (int row = 0; row < rows; row++)
+        {
+            new Span<float>(Row(row) + columns, stride - columns).Clear();
+        }
     }
 
     /// <inheritdoc/>

@@ -1,52 +1,66 @@
 namespace Antiphon.Kernels;
 
-/// <summary>A matrix in the layout of its file: one row of blocks after the other.</summary>
+/// <summary>A matrix in the layout of its file: one row of blocks after the other, decoded to float32 on the way to each product.</summary>
+/// <remarks>
+/// An output is the sum over sixteen lanes (lane = column mod 16) of fused products with rising columns, and a fixed tree over the lanes, of exactly
+/// <see cref="BlockDecoder"/>'s values: the same bits on every tier, for any number of activation rows and any number of workers.
+/// </remarks>
 internal sealed unsafe class RowMajorMatrix : WeightMatrix
 {
-    private readonly byte* data;
-    private readonly long rowBytes;
+    private readonly RowMajorWeights weights;
+    private readonly KernelTier tier;
 
-    public RowMajorMatrix(TensorFormat format, int rows, int columns, byte* data, long length)
+    public RowMajorMatrix(TensorFormat format, int rows, int columns, byte* data, long length, KernelTier tier)
         : base(format, rows, columns)
     {
-        rowBytes = format.ByteCount(columns);
+        long rowBytes = format.ByteCount(columns);
         if (checked(rowBytes * rows) > length)
         {
             throw new ArgumentException($"a {format} matrix of {rows} x {columns} needs {rowBytes * rows} bytes, there are {length}", nameof(length));
         }
 
-        this.data = data;
+        this.tier = tier;
+        weights = new RowMajorWeights
+        {
+            Format = format,
+            Rows = rows,
+            Columns = columns,
+            Data = data,
+            RowBytes = rowBytes,
+            PieceBytes = (int)format.ByteCount(RowMajorWeights.Piece),
+            Decoder = RowDecoders.For(format, tier),
+        };
     }
 
-    public override void Multiply(Activations x, float* y, int stride, ComputeTeam team)
+    /// <summary>Multiplies the first few matrices in one pass, if they are of this kind and tier.</summary>
+    /// <returns>How many were multiplied; 0 or 1 when nothing was done.</returns>
+    public static int MultiplyTogether(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
     {
-        if (x.Columns != Columns)
+        if (products[0].Matrix is not RowMajorMatrix first)
         {
-            throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {Columns}", nameof(x));
+            return 0;
         }
 
-        float[] weights = new float[Columns];
-        for (int row = 0; row < Rows; row++)
+        int count = 1;
+        while (count < Math.Min(products.Length, MatrixProducts<LanesPortable>.Most) && products[count].Matrix is RowMajorMatrix next && next.tier == first.tier)
         {
-            DecodeRow(row, weights);
-            for (int i = 0; i < x.Rows; i++)
-            {
-                float* input = x.Row(i);
-                float sum = 0;
-                for (int c = 0; c < Columns; c++)
-                {
-                    sum += input[c] * weights[c];
-                }
-
-                y[((long)i * stride) + row] = sum;
-            }
+            count++;
         }
+
+        if (count > 1)
+        {
+            first.Multiply(products[..count], x, team);
+        }
+
+        return count;
     }
+
+    public override void Multiply(Activations x, float* y, int stride, ComputeTeam team) => Multiply([new MatrixOutput(this, y, stride)], x, team);
 
     public override void DecodeRow(int row, Span<float> destination)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
-        BlockDecoder.Decode(Format, new ReadOnlySpan<byte>(data + (row * rowBytes), checked((int)rowBytes)), destination[..Columns]);
+        BlockDecoder.Decode(Format, new ReadOnlySpan<byte>(weights.Data + (row * weights.RowBytes), checked((int)weights.RowBytes)), destination[..Columns]);
     }
 
     public override WeightMatrix Slice(int firstRow, int rowCount)
@@ -56,6 +70,42 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
             throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
         }
 
-        return new RowMajorMatrix(Format, rowCount, Columns, data + (firstRow * rowBytes), rowCount * rowBytes);
+        return new RowMajorMatrix(Format, rowCount, Columns, weights.Data + (firstRow * weights.RowBytes), rowCount * weights.RowBytes, tier);
+    }
+
+    private void Multiply(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
+    {
+        switch (tier)
+        {
+            case KernelTier.Portable:
+                Multiply<LanesPortable>(products, x, team);
+                break;
+            case KernelTier.Avx2:
+                Multiply<Lanes256>(products, x, team);
+                break;
+            default:
+                Multiply<Lanes512>(products, x, team);
+                break;
+        }
+    }
+
+    private static void Multiply<T>(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
+        where T : unmanaged, ILanes<T>
+    {
+        MatrixProducts<T> work = default;
+        foreach (MatrixOutput product in products)
+        {
+            if (x.Columns != product.Matrix.Columns)
+            {
+                throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {product.Matrix.Columns}", nameof(x));
+            }
+
+            work.Add(new MatrixProduct<T>(((RowMajorMatrix)product.Matrix).weights, x, product.Output, product.Stride, team));
+        }
+
+        if (x.Rows > 0)
+        {
+            team.Run(ref work, work.Chunks);
+        }
     }
 }

@@ -34,8 +34,28 @@ public abstract unsafe class WeightMatrix
     /// <param name="columns">Number of input features; a whole number of blocks.</param>
     /// <param name="data">The first block; no alignment is needed.</param>
     /// <param name="length">Bytes from <paramref name="data"/> on that may be read.</param>
-    public static WeightMatrix Create(TensorFormat format, int rows, int columns, byte* data, long length) =>
-        new RowMajorMatrix(format, rows, columns, data, length);
+    /// <param name="tier">The instruction set to compute with; null: <see cref="CpuFeatures.DefaultTier"/>. All give the same bits.</param>
+    /// <exception cref="ArgumentException">The sizes do not fit the format or the memory, or the machine does not have the tier.</exception>
+    public static WeightMatrix Create(TensorFormat format, int rows, int columns, byte* data, long length, KernelTier? tier = null) =>
+        new RowMajorMatrix(format, rows, columns, data, length, CpuFeatures.Resolve(tier));
+
+    /// <summary>
+    /// Multiplies several matrices with the same input: the same results as one <see cref="Multiply"/> each, in one pass of the team where the
+    /// matrices allow it. For query, key and value, and for gate and up.
+    /// </summary>
+    public static void MultiplyAll(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
+    {
+        while (products.Length > 0)
+        {
+            int done = Math.Max(1, RowMajorMatrix.MultiplyTogether(products, x, team));
+            if (done == 1)
+            {
+                products[0].Matrix.Multiply(x, products[0].Output, products[0].Stride, team);
+            }
+
+            products = products[done..];
+        }
+    }
 
     /// <summary>y[i, r] = sum over c of x[i, c] * w[r, c], for every row i of the activations.</summary>
     /// <param name="x">The input; its columns equal <see cref="Columns"/>.</param>

@@ -1,0 +1,43 @@
+using System.Runtime.CompilerServices;
+
+namespace Antiphon.Kernels;
+
+/// <summary>
+/// Conversions between float32 and the 16-bit floats, given as bits. Rounding is to nearest, ties to even; what lies past the largest finite
+/// value by half a step becomes infinite; subnormals are kept; a NaN stays a NaN of its sign.
+/// </summary>
+public static class HalfConversions
+{
+    /// <summary>The float32 of an IEEE half.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float F16ToF32(ushort half)
+    {
+        // The exponent is moved by a multiplication, which normalises subnormals on its way.
+        uint magnitude = (uint)(half & 0x7fff) << 13;
+        uint bits = BitConverter.SingleToUInt32Bits(BitConverter.UInt32BitsToSingle(magnitude) * 5.192297e33f);
+        if (magnitude >= 0x0f800000)
+        {
+            bits |= magnitude > 0x0f800000 ? 0x7fc00000u : 0x7f800000u;
+        }
+
+        return BitConverter.UInt32BitsToSingle(bits | ((uint)(half & 0x8000) << 16));
+    }
+
+    /// <summary>The IEEE half nearest to a float32.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ushort F32ToF16(float value) => BitConverter.HalfToUInt16Bits((Half)value);
+
+    /// <summary>The float32 of a bfloat16.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float BF16ToF32(ushort value) => BitConverter.UInt32BitsToSingle((uint)value << 16);
+
+    /// <summary>The bfloat16 nearest to a float32.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ushort F32ToBF16(float value)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(value);
+        return float.IsNaN(value)
+            ? (ushort)((bits >> 16) | 0x40)
+            : (ushort)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+    }
+}

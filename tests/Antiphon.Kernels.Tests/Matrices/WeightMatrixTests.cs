@@ -1,0 +1,219 @@
+namespace Antiphon.Kernels.Tests.Matrices;
+
+public sealed unsafe class WeightMatrixTests
+{
+    public static TheoryData<TensorFormat> Formats => RandomWeights.Formats;
+
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void Every_tier_batch_and_team_gives_the_defined_bits(TensorFormat format)
+    {
+        Random random = new((int)format);
+        int block = format.BlockElements();
+        int[] widths = block == 1 ? [1, 15, 16, 17, 100, 513, 1040] : [block, 2 * block, 3 * block, 1024, 1536 + block];
+        using ComputeTeam alone = new(1);
+        using ComputeTeam three = new(3);
+        foreach (int columns in widths)
+        {
+            int rows = random.Next(1, 40);
+            byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+            using Activations x = new();
+            using Activations part = new();
+            RandomWeights.Fill(x, 19, columns, random);
+            int[] expected = Define(format, bytes, rows, x);
+            fixed (byte* data = bytes)
+            {
+                foreach (KernelTier tier in CpuFeatures.Current.Tiers)
+                {
+                    WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, data, bytes.Length, tier);
+                    foreach (int count in new[] { 0, 1, 2, 3, 4, 5, 6, 7, 13, 19 })
+                    {
+                        part.Reset(count, columns);
+                        for (int i = 0; i < count; i++)
+                        {
+                            new Span<float>(x.Row(i), columns).CopyTo(new Span<float>(part.Row(i), columns));
+                        }
+
+                        Assert.Equal(expected[..(count * rows)], Multiply(matrix, part, count % 2 == 0 ? alone : three));
+                    }
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void Nothing_is_read_past_the_weights(TensorFormat format)
+    {
+        Random random = new(5);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        foreach (int columns in format.BlockElements() == 1 ? [1, 3, 17, 31, 513] : new[] { format.BlockElements(), 768 })
+        {
+            foreach (int rows in new[] { 1, 4, 7 })
+            {
+                byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+                using GuardedMemory memory = new(bytes.Length);
+                bytes.CopyTo(new Span<byte>(memory.Pointer, bytes.Length));
+                foreach (KernelTier tier in CpuFeatures.Current.Tiers)
+                {
+                    WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, memory.Pointer, bytes.Length, tier);
+                    foreach (int count in new[] { 1, 9 })
+                    {
+                        RandomWeights.Fill(x, count, columns, random);
+                        Assert.Equal(Define(format, bytes, rows, x), Multiply(matrix, x, team));
+                    }
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void Products_together_equal_products_one_by_one()
+    {
+        Random random = new(6);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        TensorFormat[] formats = [TensorFormat.Q8_0, TensorFormat.F32, TensorFormat.F16, TensorFormat.Q8_0, TensorFormat.BF16, TensorFormat.F32];
+        foreach (int count in new[] { 0, 1, 5, 20 })
+        {
+            RandomWeights.Fill(x, count, 96, random);
+            List<WeightMatrix> matrices = [];
+            List<NativeBuffer<byte>> memories = [];
+            foreach (TensorFormat format in formats)
+            {
+                int rows = random.Next(0, 50);
+                byte[] bytes = RandomWeights.Create(format, rows, 96, random);
+                NativeBuffer<byte> memory = new(bytes.Length);
+                bytes.CopyTo(memory.Span(0, bytes.Length));
+                memories.Add(memory);
+                matrices.Add(WeightMatrix.Create(format, rows, 96, memory.Pointer, bytes.Length, formats.Length % 2 == 0 ? null : KernelTier.Portable));
+            }
+
+            NativeBuffer<float>[] outputs = matrices.Select(matrix => new NativeBuffer<float>((long)matrix.Rows * count)).ToArray();
+            MatrixOutput[] products = new MatrixOutput[matrices.Count];
+            for (int i = 0; i < products.Length; i++)
+            {
+                products[i] = new MatrixOutput(matrices[i], outputs[i].Pointer, matrices[i].Rows);
+            }
+
+            WeightMatrix.MultiplyAll(products, x, team);
+            for (int i = 0; i < products.Length; i++)
+            {
+                Assert.Equal(Multiply(matrices[i], x, team), Bits(outputs[i].Span(0, matrices[i].Rows * count)));
+                outputs[i].Dispose();
+                memories[i].Dispose();
+            }
+        }
+    }
+
+    [Fact]
+    public void Slices_and_rows_are_those_of_the_matrix()
+    {
+        Random random = new(9);
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 10, 64, random);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        RandomWeights.Fill(x, 2, 64, random);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = WeightMatrix.Create(TensorFormat.Q8_0, 10, 64, data, bytes.Length);
+            WeightMatrix slice = matrix.Slice(3, 5);
+            int[] all = Multiply(matrix, x, team);
+            Assert.Equal([.. all[3..8], .. all[13..18]], Multiply(slice, x, team));
+            float[] row = new float[64];
+            slice.DecodeRow(1, row);
+            Assert.Equal(RandomWeights.Decode(TensorFormat.Q8_0, bytes, 64, 4), row);
+            Assert.Throws<ArgumentOutOfRangeException>(() => matrix.Slice(6, 5));
+            Assert.Throws<ArgumentOutOfRangeException>(() => matrix.DecodeRow(10, row));
+        }
+    }
+
+    [Fact]
+    public void A_steady_product_allocates_nothing()
+    {
+        Random random = new(10);
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 64, 256, random);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        float[] y = new float[64 * 20];
+        fixed (byte* data = bytes)
+        fixed (float* output = y)
+        {
+            WeightMatrix matrix = WeightMatrix.Create(TensorFormat.Q8_0, 64, 256, data, bytes.Length);
+            MatrixOutput[] both = [new(matrix, output, 64), new(matrix, output, 64)];
+            long before = 0;
+            for (int round = 0; round < 20; round++)
+            {
+                foreach (int count in new[] { 20, 1 })
+                {
+                    x.Reset(count, 256);
+                    matrix.Multiply(x, output, 64, team);
+                    WeightMatrix.MultiplyAll(both, x, team);
+                }
+
+                if (round == 9)
+                {
+                    before = GC.GetAllocatedBytesForCurrentThread();
+                }
+            }
+
+            Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        }
+    }
+
+    [Fact]
+    public void What_does_not_fit_is_refused()
+    {
+        byte[] bytes = new byte[34 * 4];
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        x.Reset(1, 64);
+        fixed (byte* pinned = bytes)
+        {
+            byte* data = pinned;
+            Assert.Throws<ArgumentException>(() => WeightMatrix.Create(TensorFormat.Q8_0, 5, 32, data, bytes.Length));
+            Assert.Throws<ArgumentException>(() => WeightMatrix.Create(TensorFormat.Q8_0, 1, 33, data, bytes.Length));
+            Assert.Throws<OverflowException>(() => WeightMatrix.Create(TensorFormat.F64, int.MaxValue, int.MaxValue, data, long.MaxValue));
+            WeightMatrix matrix = WeightMatrix.Create(TensorFormat.Q8_0, 4, 32, data, bytes.Length);
+            Assert.Throws<ArgumentException>(() => matrix.Multiply(x, null, 4, team));
+        }
+    }
+
+    private static int[] Define(TensorFormat format, byte[] bytes, int rows, Activations x)
+    {
+        int[] result = new int[rows * x.Rows];
+        for (int row = 0; row < rows; row++)
+        {
+            float[] weights = RandomWeights.Decode(format, bytes, x.Columns, row);
+            for (int i = 0; i < x.Rows; i++)
+            {
+                result[(i * rows) + row] = BitConverter.SingleToInt32Bits(LaneSum.Dot(new ReadOnlySpan<float>(x.Row(i), x.Columns), weights));
+            }
+        }
+
+        return result;
+    }
+
+    private static int[] Multiply(WeightMatrix matrix, Activations x, ComputeTeam team)
+    {
+        float[] y = new float[matrix.Rows * x.Rows];
+        fixed (float* output = y)
+        {
+            matrix.Multiply(x, output, matrix.Rows, team);
+        }
+
+        return Bits(y);
+    }
+
+    private static int[] Bits(ReadOnlySpan<float> values)
+    {
+        int[] bits = new int[values.Length];
+        for (int i = 0; i < bits.Length; i++)
+        {
+            bits[i] = BitConverter.SingleToInt32Bits(values[i]);
+        }
+
+        return bits;
+    }
+}
