@@ -87,9 +87,9 @@ internal static class AmxStreamKernel
         if (expander is not null)
         {
             EmitExpansion(expander);
+            code.Label(ref multiply);
         }
 
-        code.Label(ref multiply);
         EmitProducts();
         code.dec(kernel.Argument(StepsLeft));
         code.jnz(inStrip);

@@ -111,7 +111,7 @@ public sealed class PackedKernels : IDisposable
         long strips = ((long)rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows;
         PackedMemory memory = new(checked(strips * packed.StripBytes(columns)));
         TilePacker.Pack(packed, rows, columns, data, memory.Pointer, team);
-        return new PackedMatrix(this, packed, rows, columns, memory, 0);
+        return new PackedMatrix(this, packed, rows, columns, memory.Pointer, memory, 0);
     }
 
     /// <inheritdoc/>

@@ -18,7 +18,8 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
 
     private readonly PackedKernels kernels;
     private readonly PackedFormat format;
-    private readonly PackedMemory memory;
+    private readonly byte* strips;
+    private readonly object owner;
     private readonly long firstRow;
 
     /// <summary>A view of packed rows.</summary>
@@ -26,14 +27,16 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
     /// <param name="format">The layout.</param>
     /// <param name="rows">Rows of the view.</param>
     /// <param name="columns">Columns.</param>
-    /// <param name="memory">The strips of the whole matrix.</param>
+    /// <param name="strips">The strips of the whole matrix.</param>
+    /// <param name="owner">Keeps the strips alive.</param>
     /// <param name="firstRow">The view's first row in it.</param>
-    public PackedMatrix(PackedKernels kernels, PackedFormat format, int rows, int columns, PackedMemory memory, long firstRow)
+    public PackedMatrix(PackedKernels kernels, PackedFormat format, int rows, int columns, byte* strips, object owner, long firstRow)
         : base(format.Format, rows, columns)
     {
         this.kernels = kernels;
         this.format = format;
-        this.memory = memory;
+        this.strips = strips;
+        this.owner = owner;
         this.firstRow = firstRow;
     }
 
@@ -68,7 +71,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             Output = y,
             Stride = stride,
         };
-        work.Weights = memory.Pointer + (firstStrip * work.StripBytes);
+        work.Weights = strips + (firstStrip * work.StripBytes);
         if (kernels.Tier != KernelTier.Amx)
         {
             work.Kernel = kernels.Vector(format);
@@ -87,7 +90,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         int most = work.Panel ? PanelStrips : (int)Math.Max(1, (128 << 10) / work.StripBytes);
         work.ChunkStrips = team.Size == 1 && !work.Panel ? work.Strips : Math.Clamp(work.Strips / (4 * team.Size), 1, most);
         team.Run(ref work, (work.Strips + work.ChunkStrips - 1) / work.ChunkStrips);
-        GC.KeepAlive(this);
+        GC.KeepAlive(owner);
     }
 
     /// <inheritdoc/>
@@ -96,7 +99,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
         destination = destination[..Columns];
         long at = firstRow + row;
-        byte* strip = memory.Pointer + (at / PackedFormat.StripRows * format.StripBytes(Columns));
+        byte* strip = strips + (at / PackedFormat.StripRows * format.StripBytes(Columns));
         Span<float> values = stackalloc float[PackedFormat.TileColumns];
         for (int step = 0; destination.Length > 0; step++)
         {
@@ -106,7 +109,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             destination = destination[count..];
         }
 
-        GC.KeepAlive(this);
+        GC.KeepAlive(owner);
     }
 
     /// <inheritdoc/>
@@ -117,7 +120,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
         }
 
-        return new PackedMatrix(kernels, format, rowCount, Columns, memory, this.firstRow + firstRow);
+        return new PackedMatrix(kernels, format, rowCount, Columns, strips, owner, this.firstRow + firstRow);
     }
 
     /// <summary>One product, cut into ranges of strips.</summary>
