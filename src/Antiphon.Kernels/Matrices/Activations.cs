@@ -1,3 +1,5 @@
+using Antiphon.Kernels.Packed;
+
 namespace Antiphon.Kernels;
 
 /// <summary>
@@ -16,6 +18,9 @@ public sealed unsafe class Activations : IDisposable
 
     /// <summary>Distance between the starts of two rows, in floats; at least <see cref="Columns"/>.</summary>
     public int Stride { get; private set; }
+
+    /// <summary>The bfloat16 form that generated kernels read, made on first use.</summary>
+    internal PackedInput Packed { get; } = new();
 
     /// <summary>The first value of a row.</summary>
     public float* Row(int row) => buffer.Pointer + ((long)row * Stride);
@@ -36,6 +41,7 @@ public sealed unsafe class Activations : IDisposable
             buffer = new NativeBuffer<float>(needed);
         }
 
+        Packed.Forget();
         Rows = rows;
         Columns = columns;
         Stride = stride;
@@ -48,5 +54,9 @@ public sealed unsafe class Activations : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => buffer.Dispose();
+    public void Dispose()
+    {
+        buffer.Dispose();
+        Packed.Dispose();
+    }
 }

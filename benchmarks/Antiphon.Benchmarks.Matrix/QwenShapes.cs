@@ -1,0 +1,127 @@
+using System.Diagnostics;
+using Antiphon.Kernels;
+using Antiphon.Kernels.Packed;
+
+namespace Antiphon.Benchmarks.Matrix;
+
+/// <summary>The matrices of Qwen3-0.6B with random weights: 28 layers and the head.</summary>
+internal sealed unsafe class QwenShapes : IDisposable
+{
+    private const int Layers = 28;
+    private static readonly (int Rows, int Columns)[] Shapes = [(2048, 1024), (1024, 1024), (1024, 1024), (1024, 2048), (3072, 1024), (3072, 1024), (1024, 3072)];
+
+    private readonly ComputeTeam team;
+    private readonly List<WeightMatrix> layers = [];
+    private readonly WeightMatrix head;
+    private readonly Dictionary<int, Activations> inputs = [];
+    private readonly NativeBuffer<float> output = new(32L * 151936);
+
+    public QwenShapes(PackedKernels kernels, string mix, ComputeTeam team)
+    {
+        this.team = team;
+        double seconds = 0;
+        long packed = 0;
+        for (int layer = 0; layer < Layers; layer++)
+        {
+            for (int i = 0; i < Shapes.Length; i++)
+            {
+                // Q4_K_M: value and down projections of every other layer have six bits.
+                TensorFormat format = mix != "Q4_K_M" ? Enum.Parse<TensorFormat>(mix) : i is 2 or 6 && layer % 2 == 0 ? TensorFormat.Q6_K : TensorFormat.Q4_K;
+                layers.Add(Pack(format, Shapes[i].Rows, Shapes[i].Columns));
+            }
+        }
+
+        head = Pack(mix == "Q4_K_M" ? TensorFormat.Q6_K : Enum.Parse<TensorFormat>(mix), 151936, 1024);
+        PackRate = packed / seconds;
+
+        WeightMatrix Pack(TensorFormat format, int rows, int columns)
+        {
+            using NativeBuffer<byte> source = Random(format, rows, columns);
+            long start = Stopwatch.GetTimestamp();
+            WeightMatrix matrix = kernels.Pack(format, rows, columns, source.Pointer, source.Length, team);
+            seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
+            packed += source.Length;
+            return matrix;
+        }
+    }
+
+    public double PackRate { get; }
+
+    /// <summary>Bytes of all matrices in their files' format.</summary>
+    public long Bytes => layers.Sum(matrix => matrix.ByteCount) + head.ByteCount;
+
+    public static double Operations(int tokens) => 2.0 * ((tokens * (double)Layers * Shapes.Sum(shape => (double)shape.Rows * shape.Columns)) + (151936.0 * 1024));
+
+    /// <summary>Runs every matrix once and returns the seconds taken.</summary>
+    public double Multiply(int tokens, int logits)
+    {
+        // Activations are packed anew where a layer would have new ones: before the projections, the output, gate and up, down.
+        foreach (int columns in new[] { 1024, 2048, 3072 })
+        {
+            Input(tokens, columns);
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < layers.Count; i++)
+        {
+            WeightMatrix matrix = layers[i];
+            Activations x = inputs[matrix.Columns];
+            if (i % Shapes.Length is 0 or 3 or 4 or 6)
+            {
+                x.Reset(tokens, matrix.Columns);
+            }
+
+            matrix.Multiply(x, output.Pointer, matrix.Rows, team);
+        }
+
+        inputs[1024].Reset(logits, 1024);
+        head.Multiply(inputs[1024], output.Pointer, head.Rows, team);
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    public void Dispose()
+    {
+        output.Dispose();
+        foreach (Activations x in inputs.Values)
+        {
+            x.Dispose();
+        }
+    }
+
+    private static NativeBuffer<byte> Random(TensorFormat format, int rows, int columns)
+    {
+        NativeBuffer<byte> weights = new(rows * format.ByteCount(columns));
+        byte[] pattern = new byte[(1 << 16) / format.BlockBytes() * format.BlockBytes()];
+        new Random((int)format).NextBytes(pattern);
+        for (int i = 1; i < pattern.Length; i += 2)
+        {
+            // No infinities: the upper bits of anything that may be an exponent stay clear.
+            pattern[i] &= 0x3B;
+        }
+
+        for (long at = 0; at < weights.Length; at += pattern.Length)
+        {
+            Span<byte> room = weights.Span(at, (int)Math.Min(pattern.Length, weights.Length - at));
+            pattern.AsSpan(0, room.Length).CopyTo(room);
+        }
+
+        return weights;
+    }
+
+    private void Input(int tokens, int columns)
+    {
+        if (!inputs.TryGetValue(columns, out Activations? x))
+        {
+            inputs.Add(columns, x = new Activations());
+        }
+
+        x.Reset(tokens, columns);
+        for (int i = 0; i < tokens; i++)
+        {
+            for (int c = 0; c < columns; c++)
+            {
+                x.Row(i)[c] = (((i * 31) + (c * 17)) % 256 / 128f) - 1;
+            }
+        }
+    }
+}

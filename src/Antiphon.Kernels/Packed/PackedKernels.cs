@@ -1,0 +1,160 @@
+using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
+using Antiphon.Kernels.Jit;
+
+namespace Antiphon.Kernels.Packed;
+
+/// <summary>
+/// The matrix kernels generated for this machine: the fast path, with activations and weights rounded to bfloat16 and sums in float32.
+/// Kernels are generated when they are first needed. Matrices made by it keep it alive; it owns the code.
+/// </summary>
+/// <remarks>
+/// Only for processors with AMX tiles or AVX-512 bfloat16 dot products; elsewhere, and where the system denies executable memory,
+/// <see cref="TryCreate"/> says why not, and <see cref="WeightMatrix.Create"/> is the way. An output depends on its weight row and its activation row alone.
+/// </remarks>
+public sealed class PackedKernels : IDisposable
+{
+    private readonly Lock gate = new();
+    private readonly GeneratedCode?[] stream;
+    private readonly GeneratedCode?[] expand;
+    private readonly GeneratedCode?[] panel = new GeneratedCode?[4];
+    private readonly GeneratedCode?[] vector;
+    private long generationTicks;
+
+    private PackedKernels(KernelTier tier)
+    {
+        Tier = tier;
+        int formats = PackedFormat.Formats.Length;
+        stream = new GeneratedCode?[formats * AmxStreamKernel.MaxGroups];
+        expand = new GeneratedCode?[formats];
+        vector = new GeneratedCode?[formats];
+        if (tier == KernelTier.Amx)
+        {
+            AmxTiles.RequestPermission();
+        }
+
+        // Made at once: if the system denies executable memory, this is where it shows.
+        long start = Stopwatch.GetTimestamp();
+        InputRows = InputKernels.GenerateRows();
+        InputTiles = InputKernels.GenerateTiles();
+        generationTicks = Stopwatch.GetTimestamp() - start;
+    }
+
+    /// <summary>The instruction set that the kernels use: <see cref="KernelTier.Amx"/> or <see cref="KernelTier.Avx512"/>.</summary>
+    public KernelTier Tier { get; }
+
+    /// <summary>Time spent on generating code so far.</summary>
+    public TimeSpan GenerationTime => Stopwatch.GetElapsedTime(0, Volatile.Read(ref generationTicks));
+
+    internal GeneratedCode InputRows { get; }
+
+    internal GeneratedCode InputTiles { get; }
+
+    /// <summary>The kernels for a tier, or the reason why there are none.</summary>
+    /// <param name="tier">The tier; null: <see cref="CpuFeatures.DefaultTier"/>.</param>
+    /// <param name="kernels">The kernels.</param>
+    /// <param name="reason">Why there are none, in words for the user.</param>
+    public static bool TryCreate(KernelTier? tier, [NotNullWhen(true)] out PackedKernels? kernels, [NotNullWhen(false)] out string? reason)
+    {
+        kernels = null;
+        reason = null;
+        KernelTier chosen = CpuFeatures.Resolve(tier);
+        CpuFeatures features = CpuFeatures.Current;
+        if (chosen < KernelTier.Avx512)
+        {
+            reason = $"no kernels are generated for the {chosen.ToString().ToLowerInvariant()} tier";
+        }
+        else if (!features.HasAvx512BFloat16 || !features.HasAvx512Vbmi)
+        {
+            reason = "this processor's AVX-512 has no bfloat16 dot products or no byte permutations";
+        }
+        else
+        {
+            try
+            {
+                kernels = new PackedKernels(chosen);
+                return true;
+            }
+            catch (CodeGenerationException exception)
+            {
+                reason = exception.Message;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Whether matrices of a format can be packed. Others keep to <see cref="WeightMatrix.Create"/>.</summary>
+    public static bool Supports(TensorFormat format) => PackedFormat.Find(format) is not null;
+
+    /// <summary>Packs a matrix. The source is not needed afterwards.</summary>
+    /// <param name="format">A format that <see cref="Supports"/> names.</param>
+    /// <param name="rows">Number of output features.</param>
+    /// <param name="columns">Number of input features; whole blocks, at least one.</param>
+    /// <param name="data">The first block in file layout.</param>
+    /// <param name="length">Bytes from <paramref name="data"/> on that may be read.</param>
+    /// <param name="team">Who packs.</param>
+    /// <exception cref="NotSupportedException">The format has no packed form.</exception>
+    /// <exception cref="ArgumentException">The sizes do not fit the format or the memory.</exception>
+    /// <exception cref="InsufficientMemoryException">There is no memory for the packed matrix.</exception>
+    public unsafe WeightMatrix Pack(TensorFormat format, int rows, int columns, byte* data, long length, ComputeTeam team)
+    {
+        PackedFormat packed = PackedFormat.Find(format) ?? throw new NotSupportedException($"{format} has no packed form: use WeightMatrix.Create");
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfLessThan(columns, 1);
+        long needed = checked(format.ByteCount(columns) * rows);
+        if (needed > length)
+        {
+            throw new ArgumentException($"a {format} matrix of {rows} x {columns} needs {needed} bytes, there are {length}", nameof(length));
+        }
+
+        long strips = ((long)rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows;
+        PackedMemory memory = new(checked(strips * packed.StripBytes(columns)));
+        TilePacker.Pack(packed, rows, columns, data, memory.Pointer, team);
+        return new PackedMatrix(this, packed, rows, columns, memory.Pointer, memory, 0);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            foreach (GeneratedCode? code in (ReadOnlySpan<GeneratedCode?>)[.. stream, .. expand, .. panel, .. vector, InputRows, InputTiles])
+            {
+                code?.Dispose();
+            }
+        }
+    }
+
+    internal GeneratedCode Stream(PackedFormat format, int groups) =>
+        Get(ref stream[(Index(format) * AmxStreamKernel.MaxGroups) + groups - 1], (format, groups), static of => AmxStreamKernel.Generate(of.format, of.groups));
+
+    internal GeneratedCode Expand(PackedFormat format) => Get(ref expand[Index(format)], format, ExpandKernel.Generate);
+
+    internal GeneratedCode Panel(int strips, int groups) =>
+        Get(ref panel[(2 * strips) + groups - 3], (strips, groups), static of => AmxPanelKernel.Generate(of.strips, of.groups));
+
+    internal GeneratedCode Vector(PackedFormat format) => Get(ref vector[Index(format)], format, Avx512Kernel.Generate);
+
+    private static int Index(PackedFormat format) => PackedFormat.Formats.IndexOf(format);
+
+    private GeneratedCode Get<TKey>(ref GeneratedCode? place, TKey key, Func<TKey, GeneratedCode> generate)
+    {
+        if (Volatile.Read(ref place) is { } existing)
+        {
+            return existing;
+        }
+
+        lock (gate)
+        {
+            if (place is null)
+            {
+                long start = Stopwatch.GetTimestamp();
+                Volatile.Write(ref place, generate(key));
+                generationTicks += Stopwatch.GetTimestamp() - start;
+            }
+
+            return place;
+        }
+    }
+}

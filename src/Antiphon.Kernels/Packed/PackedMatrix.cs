@@ -1,0 +1,268 @@
+using System.Runtime.InteropServices;
+using Antiphon.Kernels.Jit;
+
+namespace Antiphon.Kernels.Packed;
+
+/// <summary>A matrix in the layout of <see cref="PackedFormat"/>, multiplied by generated kernels.</summary>
+/// <remarks>
+/// The result is defined by <see cref="PackedFormat.Decode"/>, <see cref="BFloat16.Round"/> of weights and activations, and the tier's dot product in
+/// <see cref="TileArithmetic"/>; NaN and infinity stay NaN and infinity, though which NaN is not defined.
+/// </remarks>
+internal sealed unsafe class PackedMatrix : WeightMatrix
+{
+    // From here on weights are expanded once for all tokens rather than once for every few groups.
+    private const int PanelTokens = (16 * AmxStreamKernel.MaxGroups) + 1;
+
+    // Strips that share a pass over the activations.
+    private const int PanelStrips = 4;
+
+    private readonly PackedKernels kernels;
+    private readonly PackedFormat format;
+    private readonly byte* strips;
+    private readonly object owner;
+    private readonly long firstRow;
+
+    /// <summary>A view of packed rows.</summary>
+    /// <param name="kernels">The kernels.</param>
+    /// <param name="format">The layout.</param>
+    /// <param name="rows">Rows of the view.</param>
+    /// <param name="columns">Columns.</param>
+    /// <param name="strips">The strips of the whole matrix.</param>
+    /// <param name="owner">Keeps the strips alive.</param>
+    /// <param name="firstRow">The view's first row in it.</param>
+    public PackedMatrix(PackedKernels kernels, PackedFormat format, int rows, int columns, byte* strips, object owner, long firstRow)
+        : base(format.Format, rows, columns)
+    {
+        this.kernels = kernels;
+        this.format = format;
+        this.strips = strips;
+        this.owner = owner;
+        this.firstRow = firstRow;
+    }
+
+    /// <inheritdoc/>
+    public override void Multiply(Activations x, float* y, int stride, ComputeTeam team)
+    {
+        if (x.Columns != Columns)
+        {
+            throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {Columns}", nameof(x));
+        }
+
+        ArgumentOutOfRangeException.ThrowIfLessThan(stride, Rows);
+        if (x.Rows == 0 || Rows == 0)
+        {
+            return;
+        }
+
+        x.Packed.Prepare(x, kernels, team);
+        long firstStrip = firstRow / PackedFormat.StripRows;
+        MultiplyWork work = new()
+        {
+            Kernels = kernels,
+            Format = format,
+            Team = team,
+            Tokens = x.Rows,
+            Steps = PackedFormat.Steps(Columns),
+            StripBytes = format.StripBytes(Columns),
+            Strips = (int)(((firstRow + Rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows) - firstStrip),
+            Skip = (int)(firstRow % PackedFormat.StripRows),
+            Rows = Rows,
+            Input = x.Packed.Pointer,
+            Output = y,
+            Stride = stride,
+        };
+        work.Weights = strips + (firstStrip * work.StripBytes);
+        if (kernels.Tier != KernelTier.Amx)
+        {
+            work.Kernel = kernels.Vector(format);
+        }
+        else if (x.Rows < PanelTokens)
+        {
+            work.Kernel = kernels.Stream(format, (x.Rows + 15) / 16);
+        }
+        else
+        {
+            work.Panel = true;
+            work.Kernel = format.Codes == PackedCodes.Values ? null : kernels.Expand(format);
+        }
+
+        // Small enough that a slow worker leaves work to others, large enough that starting a kernel does not count.
+        int most = work.Panel ? PanelStrips : (int)Math.Max(1, (128 << 10) / work.StripBytes);
+        work.ChunkStrips = team.Size == 1 && !work.Panel ? work.Strips : Math.Clamp(work.Strips / (4 * team.Size), 1, most);
+        team.Run(ref work, (work.Strips + work.ChunkStrips - 1) / work.ChunkStrips);
+        GC.KeepAlive(owner);
+    }
+
+    /// <inheritdoc/>
+    public override void DecodeRow(int row, Span<float> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
+        destination = destination[..Columns];
+        long at = firstRow + row;
+        byte* strip = strips + (at / PackedFormat.StripRows * format.StripBytes(Columns));
+        Span<float> values = stackalloc float[PackedFormat.TileColumns];
+        for (int step = 0; destination.Length > 0; step++)
+        {
+            format.Decode(strip, step, (int)(at % PackedFormat.StripRows), values);
+            int count = Math.Min(values.Length, destination.Length);
+            values[..count].CopyTo(destination);
+            destination = destination[count..];
+        }
+
+        GC.KeepAlive(owner);
+    }
+
+    /// <inheritdoc/>
+    public override WeightMatrix Slice(int firstRow, int rowCount)
+    {
+        if (firstRow < 0 || rowCount < 0 || firstRow > Rows - rowCount)
+        {
+            throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
+        }
+
+        return new PackedMatrix(kernels, format, rowCount, Columns, strips, owner, this.firstRow + firstRow);
+    }
+
+    /// <summary>One product, cut into ranges of strips.</summary>
+    [StructLayout(LayoutKind.Auto)]
+    private struct MultiplyWork : IParallelWork
+    {
+        public PackedKernels Kernels;
+        public PackedFormat Format;
+        public GeneratedCode? Kernel;
+        public ComputeTeam Team;
+        public bool Panel;
+        public int Tokens;
+        public int Steps;
+        public long StripBytes;
+        public int Strips;
+        public int ChunkStrips;
+        public int Skip;
+        public int Rows;
+        public byte* Weights;
+        public byte* Input;
+        public float* Output;
+        public int Stride;
+
+        private readonly int Groups => (Tokens + 15) / 16;
+
+        private readonly int LastTokens => Tokens - (16 * (Groups - 1));
+
+        public readonly void Execute(int chunk, int worker)
+        {
+            int first = chunk * ChunkStrips;
+            int end = Math.Min(first + ChunkStrips, Strips);
+
+            // Strips of which rows are missing are computed into scratch memory.
+            if (first == 0 && Skip > 0)
+            {
+                Part(first++, worker);
+            }
+
+            bool cut = end == Strips && ((long)Strips * PackedFormat.StripRows) - Skip > Rows && end > first;
+            int whole = cut ? end - 1 : end;
+            if (whole > first)
+            {
+                Run(first, whole - first, Output + ((long)first * PackedFormat.StripRows) - Skip, Stride, worker);
+            }
+
+            if (cut)
+            {
+                Part(whole, worker);
+            }
+        }
+
+        private readonly void Part(int strip, int worker)
+        {
+            float* part = (float*)(Team.Scratch(worker, ScratchBytes(1) + PartBytes) + ScratchBytes(1));
+            Run(strip, 1, part, PackedFormat.StripRows, worker);
+            int firstRow = (strip * PackedFormat.StripRows) - Skip;
+            int from = Math.Max(0, -firstRow);
+            int count = Math.Min(PackedFormat.StripRows, Rows - firstRow) - from;
+            for (int token = 0; token < Tokens; token++)
+            {
+                new Span<float>(part + ((long)token * PackedFormat.StripRows) + from, count)
+                    .CopyTo(new Span<float>(Output + ((long)token * Stride) + firstRow + from, count));
+            }
+        }
+
+        private readonly long PartBytes => (long)Tokens * PackedFormat.StripRows * sizeof(float);
+
+        private readonly long ScratchBytes(int strips) =>
+            Kernels.Tier != KernelTier.Amx ? Avx512Kernel.ScratchBytes(Tokens)
+            : Panel ? PanelAt + ((long)strips * PanelStripBytes)
+            : AmxStreamKernel.ScratchBytes;
+
+        private static int PanelAt => Math.Max(AmxPanelKernel.ScratchBytes, TileExpander.ScratchBytes);
+
+        private readonly long PanelStripBytes => Format.Codes == PackedCodes.Values ? 0 : Steps * 1024L;
+
+        private readonly void Run(int first, int strips, float* output, int stride, int worker)
+        {
+            TileArguments arguments = new()
+            {
+                Weights = Weights + (first * StripBytes),
+                Tiles = (nint)strips * Steps,
+                Steps = Steps,
+                Input = Input,
+                GroupBytes = Steps * 1024,
+                LastStride = 4 * LastTokens,
+                Tokens = LastTokens,
+                Output = (byte*)output,
+                OutputStride = 4 * (nint)stride,
+                Scratch = Team.Scratch(worker, ScratchBytes(strips) + PartBytes),
+            };
+            if (Kernels.Tier != KernelTier.Amx)
+            {
+                arguments.GroupBytes = Steps * 64;
+                arguments.Tokens = Tokens;
+                arguments.Counter0 = strips;
+                Kernel!.Run(&arguments);
+            }
+            else if (!Panel)
+            {
+                TileConfig config = AmxStreamKernel.Config(Groups, LastTokens);
+                arguments.Config = &config;
+                Kernel!.Run(&arguments);
+            }
+            else
+            {
+                RunPanel(arguments, strips);
+            }
+        }
+
+        private readonly void RunPanel(TileArguments arguments, int strips)
+        {
+            byte* panel = arguments.Weights;
+            long panelStrip = StripBytes;
+            byte* output = arguments.Output;
+            if (Kernel is not null)
+            {
+                panel = arguments.Scratch + PanelAt;
+                panelStrip = PanelStripBytes;
+                arguments.Output = panel;
+                Kernel.Run(&arguments);
+            }
+
+            // A few hundred tokens at a time would not fit the cache beside the panel: all strips for 32 tokens, then the next 32.
+            for (int group = 0; group < Groups; group += 2)
+            {
+                int groups = Math.Min(2, Groups - group);
+                int tokens = group + groups == Groups ? LastTokens : 16;
+                TileConfig config = AmxPanelKernel.Config(groups, tokens);
+                for (int strip = 0; strip < strips; strip += 2)
+                {
+                    arguments.Weights = panel + (strip * panelStrip);
+                    arguments.SecondWeights = arguments.Weights + panelStrip;
+                    arguments.Input = Input + (group * (long)arguments.GroupBytes);
+                    arguments.LastStride = 4 * tokens;
+                    arguments.Tokens = tokens;
+                    arguments.Output = output + (64L * strip) + (16L * group * arguments.OutputStride);
+                    arguments.Config = &config;
+                    arguments.Counter0 = 1;
+                    Kernels.Panel(Math.Min(2, strips - strip), groups).Run(&arguments);
+                }
+            }
+        }
+    }
+}

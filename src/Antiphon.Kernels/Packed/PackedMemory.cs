@@ -1,0 +1,81 @@
+using System.Runtime.InteropServices;
+
+namespace Antiphon.Kernels.Packed;
+
+/// <summary>Zeroed memory for packed weights, in huge pages where the system has some to give.</summary>
+public sealed unsafe partial class PackedMemory : SafeHandle
+{
+    private const int AdviseDontNeed = 4;
+    private const int AdviseHugePages = 14;
+
+    private readonly nuint size;
+
+    /// <summary>Allocates <paramref name="bytes"/> bytes, aligned to 64 at least.</summary>
+    /// <exception cref="InsufficientMemoryException">There is no such memory.</exception>
+    public PackedMemory(long bytes)
+        : base(0, ownsHandle: true)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        size = checked((nuint)Math.Max(bytes, 64));
+        if (!OperatingSystem.IsLinux())
+        {
+            SetHandle((nint)NativeMemory.AlignedAlloc(size, 64));
+            NativeMemory.Clear((void*)handle, size);
+            return;
+        }
+
+        nint pages = MemoryMap(0, size, 0x1 | 0x2, 0x22, -1, 0);
+        if (pages == -1)
+        {
+            throw new InsufficientMemoryException($"no memory for {bytes} bytes of packed weights");
+        }
+
+        SetHandle(pages);
+        _ = Advise(pages, size, AdviseHugePages);
+    }
+
+    /// <inheritdoc/>
+    public override bool IsInvalid => handle == 0;
+
+    /// <summary>The first byte. Valid while this object is.</summary>
+    public byte* Pointer => (byte*)handle;
+
+    /// <summary>
+    /// Tells the system that pages of a mapped file are not needed for now, as when their weights have been packed. They are read again if they are touched.
+    /// Only whole pages inside the range are let go; the range must be a read-only mapping of a file, never memory with content of its own.
+    /// </summary>
+    public static void ReleaseFilePages(byte* start, long length)
+    {
+        if (OperatingSystem.IsLinux() && length > 0)
+        {
+            nint page = Environment.SystemPageSize;
+            nint first = ((nint)start + page - 1) & ~(page - 1);
+            nint end = (nint)(start + length) & ~(page - 1);
+            if (end > first)
+            {
+                _ = Advise(first, (nuint)(end - first), AdviseDontNeed);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override bool ReleaseHandle()
+    {
+        if (OperatingSystem.IsLinux())
+        {
+            return MemoryUnmap(handle, size) == 0;
+        }
+
+        NativeMemory.AlignedFree((void*)handle);
+        return true;
+    }
+
+    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
+    private static partial nint MemoryMap(nint address, nuint length, int protection, int flags, int file, nint offset);
+
+    [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
+    private static partial int MemoryUnmap(nint address, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(nint address, nuint length, int advice);
+}

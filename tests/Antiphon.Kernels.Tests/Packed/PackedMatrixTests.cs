@@ -1,0 +1,309 @@
+using Antiphon.Kernels.Packed;
+using Antiphon.Kernels.Tests.Matrices;
+
+namespace Antiphon.Kernels.Tests.Packed;
+
+public sealed unsafe class PackedMatrixTests
+{
+    public static TheoryData<KernelTier, TensorFormat> TiersAndFormats => PackedTiers.TiersAndFormats;
+
+    public static TheoryData<KernelTier> Tiers => PackedTiers.All;
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void Every_batch_and_team_gives_the_defined_bits(KernelTier tier, TensorFormat format)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        Random random = new((int)format + (100 * (int)tier));
+        int block = format.BlockElements();
+        using ComputeTeam alone = new(1);
+        using ComputeTeam three = new(3);
+        foreach (int columns in block == 1 ? [1, 17, 32, 47, 300, 544] : new[] { block, 3 * block, 512 + block })
+        {
+            foreach (int rows in new[] { 1, 16, random.Next(17, 150) })
+            {
+                byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+                using Activations x = new();
+                using Activations part = new();
+                RandomWeights.Fill(x, 133, columns, random);
+                float[] expected = Define(tier, format, bytes, rows, x);
+                fixed (byte* data = bytes)
+                {
+                    WeightMatrix matrix = kernels.Pack(format, rows, columns, data, bytes.Length, three);
+                    foreach (int count in new[] { 1, 2, 15, 16, 17, random.Next(3, 40), 40, 64, 65, random.Next(66, 130), 133 })
+                    {
+                        Copy(x, part, random.Next(0, x.Rows - count + 1), count, out int first);
+                        AssertSame(expected.AsSpan(first * rows, count * rows), Multiply(matrix, part, rows + random.Next(3), count % 2 == 0 ? alone : three));
+                    }
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void Slices_and_rows_are_those_of_the_whole(KernelTier tier, TensorFormat format)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        Random random = new((int)format);
+        int columns = format.BlockElements() * 2;
+        const int Rows = 70;
+        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        foreach (int count in new[] { 1, 5, 70 })
+        {
+            RandomWeights.Fill(x, count, columns, random);
+            fixed (byte* data = bytes)
+            {
+                WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, team);
+                float[] whole = Multiply(matrix, x, Rows, team);
+                foreach ((int first, int rows) in new[] { (0, 70), (16, 32), (3, 1), (3, 13), (3, 14), (15, 2), (1, 69), (69, 1), (40, 0), (17, 30) })
+                {
+                    WeightMatrix slice = matrix.Slice(first, rows);
+                    float[] part = Multiply(slice, x, rows, team);
+                    for (int i = 0; i < count; i++)
+                    {
+                        AssertSame(whole.AsSpan((i * Rows) + first, rows), part.AsSpan(i * rows, rows));
+                    }
+
+                    for (int row = 0; row < rows; row++)
+                    {
+                        float[] values = new float[columns];
+                        slice.DecodeRow(row, values);
+                        Assert.Equal(RandomWeights.Decode(format, bytes, columns, first + row), values);
+                    }
+                }
+
+                Assert.Throws<ArgumentOutOfRangeException>(() => matrix.Slice(1, 70));
+                Assert.Throws<ArgumentOutOfRangeException>(() => matrix.Slice(-1, 1));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void Nothing_is_read_past_the_packed_weights(KernelTier tier, TensorFormat format)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        Random random = new(7);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        PackedFormat packed = PackedFormat.Find(format)!;
+        int columns = format.BlockElements() == 1 ? 70 : format.BlockElements();
+        foreach (int rows in new[] { 1, 16, 33 })
+        {
+            byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+            using GuardedMemory memory = new((rows + 15) / 16 * packed.StripBytes(columns));
+            fixed (byte* data = bytes)
+            {
+                TilePacker.Pack(packed, rows, columns, data, memory.Pointer, team);
+            }
+
+            PackedMatrix matrix = new(kernels, packed, rows, columns, memory.Pointer, memory, 0);
+            foreach (int count in new[] { 1, 20, 80 })
+            {
+                RandomWeights.Fill(x, count, columns, random);
+                AssertSame(Define(tier, format, bytes, rows, x), Multiply(matrix, x, rows, team));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void Numbers_of_every_size_round_as_defined(KernelTier tier)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        Random random = new(11);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        const int Columns = 96;
+        const int Rows = 64;
+        for (int round = 0; round < 40; round++)
+        {
+            // Exponents from anywhere, from near the bottom, or from near one; infinities and NaN in one round of four.
+            byte[] bytes = new byte[Rows * Columns * 2];
+            x.Reset(30, Columns);
+            for (int i = 0; i < bytes.Length / 2; i++)
+            {
+                BitConverter.TryWriteBytes(bytes.AsSpan(2 * i), (ushort)(Bits(round) >> 16));
+            }
+
+            for (int i = 0; i < x.Rows * Columns; i++)
+            {
+                x.Row(i / Columns)[i % Columns] = BitConverter.UInt32BitsToSingle(Bits(round));
+            }
+
+            fixed (byte* data = bytes)
+            {
+                WeightMatrix matrix = kernels.Pack(TensorFormat.BF16, Rows, Columns, data, bytes.Length, team);
+                AssertSame(Define(tier, TensorFormat.BF16, bytes, Rows, x), Multiply(matrix, x, Rows, team));
+            }
+        }
+
+        uint Bits(int round)
+        {
+            uint bits = (uint)random.NextInt64(1L << 32);
+            uint exponent = (round % 4) switch { 0 => (uint)random.Next(0, 255), 1 => (uint)random.Next(50, 80), 2 => (uint)random.Next(118, 130), _ => (uint)random.Next(0, 256) };
+            return (bits & 0x807FFFFF) | (exponent << 23);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void A_wrong_input_is_refused(KernelTier tier)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        byte[] bytes = new byte[34 * 4];
+        fixed (byte* data = bytes)
+        {
+            byte* start = data;
+            WeightMatrix matrix = kernels.Pack(TensorFormat.Q8_0, 4, 32, start, bytes.Length, team);
+            x.Reset(1, 64);
+            Assert.Throws<ArgumentException>(() => matrix.Multiply(x, null, 4, team));
+            Assert.Throws<ArgumentException>(() => kernels.Pack(TensorFormat.Q8_0, 5, 32, start, bytes.Length, team));
+            Assert.Throws<ArgumentException>(() => kernels.Pack(TensorFormat.Q8_0, 4, 33, start, bytes.Length, team));
+            Assert.Throws<ArgumentOutOfRangeException>(() => kernels.Pack(TensorFormat.Q8_0, 4, 0, start, bytes.Length, team));
+            Assert.Throws<NotSupportedException>(() => kernels.Pack(TensorFormat.F64, 4, 4, start, bytes.Length, team));
+            x.Reset(0, 32);
+            matrix.Multiply(x, null, 4, team);
+            kernels.Pack(TensorFormat.Q8_0, 0, 32, start, bytes.Length, team).Multiply(x, null, 4, team);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void Collections_do_not_disturb_a_product(KernelTier tier)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        Random random = new(3);
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 256, 1024, random);
+        RandomWeights.Fill(x, 4, 1024, random);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(TensorFormat.Q8_0, 256, 1024, data, bytes.Length, team);
+            float[] expected = Multiply(matrix, x, 256, team);
+            using CancellationTokenSource end = new();
+            Thread collector = new(() =>
+            {
+                while (!end.IsCancellationRequested)
+                {
+                    GC.Collect();
+                }
+            });
+            collector.Start();
+            for (int i = 0; i < 300; i++)
+            {
+                AssertSame(expected, Multiply(matrix, x, 256, team));
+            }
+
+            end.Cancel();
+            collector.Join();
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void A_repeated_product_allocates_nothing(KernelTier tier)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 64, 256, new Random(4));
+        using NativeBuffer<float> y = new(64 * 70);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(TensorFormat.Q8_0, 64, 256, data, bytes.Length, team);
+            long before = 0;
+            for (int i = 0; i < 200; i++)
+            {
+                if (i == 100)
+                {
+                    before = GC.GetAllocatedBytesForCurrentThread();
+                }
+
+                RandomWeights.Fill(x, i % 2 == 0 ? 1 : 70, 256, Random.Shared);
+                matrix.Multiply(x, y.Pointer, 64, team);
+            }
+
+            Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+    }
+
+    private static void Copy(Activations from, Activations to, int start, int count, out int first)
+    {
+        first = start;
+        to.Reset(count, from.Columns);
+        for (int i = 0; i < count; i++)
+        {
+            new Span<float>(from.Row(start + i), from.Columns).CopyTo(new Span<float>(to.Row(i), from.Columns));
+        }
+    }
+
+    /// <summary>The result as the portable definitions have it.</summary>
+    private static float[] Define(KernelTier tier, TensorFormat format, byte[] bytes, int rows, Activations x)
+    {
+        int columns = x.Columns;
+        int padded = (columns + 31) / 32 * 32;
+        ushort[][] weights = new ushort[rows][];
+        for (int row = 0; row < rows; row++)
+        {
+            weights[row] = Round(RandomWeights.Decode(format, bytes, columns, row), padded);
+        }
+
+        float[] y = new float[x.Rows * rows];
+        for (int i = 0; i < x.Rows; i++)
+        {
+            ushort[] input = Round(new ReadOnlySpan<float>(x.Row(i), columns), padded);
+            for (int row = 0; row < rows; row++)
+            {
+                y[(i * rows) + row] = tier == KernelTier.Amx ? TileArithmetic.DotAmx(weights[row], input) : TileArithmetic.DotAvx512(weights[row], input);
+            }
+        }
+
+        return y;
+    }
+
+    private static ushort[] Round(ReadOnlySpan<float> values, int padded)
+    {
+        ushort[] rounded = new ushort[padded];
+        for (int i = 0; i < values.Length; i++)
+        {
+            rounded[i] = BFloat16.Round(values[i]);
+        }
+
+        return rounded;
+    }
+
+    /// <summary>Multiplies into rows that are further apart than they need be, and checks that nothing is written between them.</summary>
+    private static float[] Multiply(WeightMatrix matrix, Activations x, int stride, ComputeTeam team)
+    {
+        const float Untouched = 12345;
+        using NativeBuffer<float> y = new(((long)x.Rows * stride) + 16);
+        y.Span(0, (int)y.Length).Fill(Untouched);
+        matrix.Multiply(x, y.Pointer, stride, team);
+        float[] result = new float[x.Rows * matrix.Rows];
+        for (int i = 0; i < x.Rows; i++)
+        {
+            y.Span((long)i * stride, matrix.Rows).CopyTo(result.AsSpan(i * matrix.Rows));
+            y.Span((long)i * stride, matrix.Rows).Fill(Untouched);
+        }
+
+        Assert.True(y.Span(0, (int)y.Length).IndexOfAnyExcept(Untouched) < 0, "written beside the output");
+        return result;
+    }
+
+    private static void AssertSame(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            bool same = BitConverter.SingleToInt32Bits(expected[i]) == BitConverter.SingleToInt32Bits(actual[i]) || (float.IsNaN(expected[i]) && float.IsNaN(actual[i]));
+            Assert.True(same, $"output {i} of {expected.Length}: expected {expected[i]:R}, got {actual[i]:R}");
+        }
+    }
+}
