@@ -2,17 +2,12 @@ using System.Diagnostics;
 using System.Globalization;
 using Antiphon.Kernels;
 
-// usage: Antiphon.Benchmarks [threads] [tier] — matrix products and attention, each against the limits of the machine measured just before it.
+// usage: Antiphon.Benchmarks [threads] [tier]: matrix products and attention, each against the limits of the machine measured beside it.
+// One thread is timed by the processor time it used, so that a busy machine does not blur the result; several by the clock.
 int threads = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : CpuFeatures.Current.Cores;
 KernelTier tier = args.Length > 1 ? CpuFeatures.ChooseTier(args[1], CpuFeatures.Current.BestTier) : CpuFeatures.DefaultTier;
 using ComputeTeam team = new(threads);
 Console.WriteLine($"{CpuFeatures.Current.Name}, {threads} threads, {tier}");
-
-// Long enough for the just-in-time compiler's second tier.
-for (int i = 0; i < 30; i++)
-{
-    BandwidthProbe.MeasurePeak(team, tier, 1);
-}
 
 TensorFormat[] formats =
 [
@@ -33,21 +28,23 @@ Measure.Attention(team, tier, context: 2048, rows: 512);
 
 internal static unsafe class Measure
 {
+    private static readonly Lazy<NativeBuffer<float>> Memory = new(() => new NativeBuffer<float>(256L * ReadPass.ChunkBytes / sizeof(float)));
+
     public static void Decode(TensorFormat format, ComputeTeam team, KernelTier tier)
     {
         const int columns = 2048;
         long rowBytes = format.ByteCount(columns);
-        int rows = (int)((256L << 20) / rowBytes);
+        int rows = (int)((128L << 20) / rowBytes);
         using NativeBuffer<byte> weights = Weights(format, rows * rowBytes);
         using Activations x = Input(1, columns);
         using NativeBuffer<float> y = new(rows);
         WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, weights.Pointer, weights.Length, tier);
         double bandwidth = 0;
         double rate = 0;
-        for (int round = 0; round < 5; round++)
+        for (int round = 0; round < 3; round++)
         {
-            bandwidth = Math.Max(bandwidth, BandwidthProbe.MeasureRead(team, 256L << 20, 2));
-            rate = Math.Max(rate, weights.Length / Best(2, () => matrix.Multiply(x, y.Pointer, rows, team)));
+            bandwidth = Math.Max(bandwidth, Bandwidth(team));
+            rate = Math.Max(rate, weights.Length / Best(team, 3, () => matrix.Multiply(x, y.Pointer, rows, team)));
         }
 
         Console.WriteLine($"decode  {format,-6} {rate / 1e9,7:F2} GB/s of {bandwidth / 1e9:F2} read: {rate / bandwidth:P0}");
@@ -63,10 +60,10 @@ internal static unsafe class Measure
         WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, weights.Pointer, weights.Length, tier);
         double peak = 0;
         double rate = 0;
-        for (int round = 0; round < 5; round++)
+        for (int round = 0; round < 3; round++)
         {
-            peak = Math.Max(peak, BandwidthProbe.MeasurePeak(team, tier, 4));
-            rate = Math.Max(rate, 2.0 * rows * columns * tokens / Best(2, () => matrix.Multiply(x, y.Pointer, rows, team)));
+            peak = Math.Max(peak, Peak(team, tier));
+            rate = Math.Max(rate, 2.0 * rows * columns * tokens / Best(team, 3, () => matrix.Multiply(x, y.Pointer, rows, team)));
         }
 
         Console.WriteLine($"prefill {format,-6} {rate / 1e9,7:F0} GFLOPS of {peak / 1e9:F0}: {rate / peak:P0}");
@@ -97,23 +94,39 @@ internal static unsafe class Measure
         ];
         PagedRows keys = new(TensorFormat.F16, cache.Pointer, blockElements, blockSize * 128, 128);
         PagedRows values = new(TensorFormat.F16, cache.Pointer + (2 * blockCount * blockElements), blockElements, blockSize * 128, 128);
-        double bandwidth = BandwidthProbe.MeasureRead(team, 256L << 20, 4);
-        double peak = BandwidthProbe.MeasurePeak(team, tier, 4);
-        double time = Best(20, () => attention.Run(shape, keys, values, blockSize, slices, null, team));
+        double bandwidth = Bandwidth(team);
+        double peak = Peak(team, tier);
+        double time = Best(team, 10, () => attention.Run(shape, keys, values, blockSize, slices, null, team));
         double operations = 4.0 * rows * (context - (rows / 2.0)) * 16 * 128;
         Console.WriteLine(
             $"attention of {rows} rows at {context}: {time * 1e3:F2} ms, {cache.Length / time / 1e9:F2} GB/s ({cache.Length / time / bandwidth:P0}), "
             + $"{operations / time / 1e9:F0} GFLOPS ({operations / time / peak:P0})");
     }
 
-    private static double Best(int count, Action action)
+    private static double Bandwidth(ComputeTeam team)
+    {
+        const int chunks = 256;
+        ReadPass pass = new(Memory.Value.Pointer, CpuFeatures.Current.BestTier);
+        return (double)chunks * ReadPass.ChunkBytes / Best(team, 3, () => team.Run(ref pass, chunks));
+    }
+
+    private static double Peak(ComputeTeam team, KernelTier tier)
+    {
+        FmaPass pass = new(tier);
+        int chunks = 8 * team.Size;
+        return chunks * FmaPass.Operations / Best(team, 5, () => team.Run(ref pass, chunks));
+    }
+
+    private static double Best(ComputeTeam team, int count, Action action)
     {
         double best = double.PositiveInfinity;
         for (int i = 0; i < count; i++)
         {
             long start = Stopwatch.GetTimestamp();
+            TimeSpan used = Environment.CpuUsage.TotalTime;
             action();
-            best = Math.Min(best, Stopwatch.GetElapsedTime(start).TotalSeconds);
+            double time = (team.Size == 1 ? Environment.CpuUsage.TotalTime - used : Stopwatch.GetElapsedTime(start)).TotalSeconds;
+            best = Math.Min(best, time);
         }
 
         return best;
@@ -125,10 +138,22 @@ internal static unsafe class Measure
         Random random = new((int)format);
         Span<byte> pattern = new byte[(1 << 16) / format.BlockBytes() * format.BlockBytes()];
         random.NextBytes(pattern);
-        for (int i = 1; i < pattern.Length; i += 2)
+        // Ordinary magnitudes: subnormal products would cost many times what they cost in a model.
+        for (int i = 0; i < pattern.Length; i++)
         {
-            // No infinities: the upper bits of anything that may be an exponent stay clear.
-            pattern[i] &= 0x3B;
+            switch (format)
+            {
+                case TensorFormat.F32 when i % 4 == 3:
+                case TensorFormat.BF16 when i % 2 == 1:
+                    pattern[i] = 0x3C;
+                    break;
+                case TensorFormat.MXFP4 when i % 17 == 0:
+                    pattern[i] = 120;
+                    break;
+                default:
+                    pattern[i] &= (byte)(i % 2 == 1 ? 0x3B : 0xFF);
+                    break;
+            }
         }
 
         for (long at = 0; at < bytes; at += pattern.Length)
