@@ -40,6 +40,7 @@ internal static unsafe class AttentionTiles<T>
     /// <param name="size">Floats in a row; a multiple of 16.</param>
     /// <param name="scale">Factor.</param>
     /// <param name="scores">Receives rows of 32.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Score(float* queries, int count, float* keys, int keyStride, int keyCount, int size, float scale, float* scores)
     {
         for (int k = 0; k < keyCount; k += 4)
@@ -65,6 +66,7 @@ internal static unsafe class AttentionTiles<T>
     /// <param name="scores">32 scores, minus infinity where nothing is visible; receives the weights.</param>
     /// <param name="state">The query's state.</param>
     /// <param name="size">Floats of the weighted sum; a multiple of 16.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Weigh(float* scores, float* state, int size)
     {
         T low = T.Load(scores);
@@ -109,6 +111,7 @@ internal static unsafe class AttentionTiles<T>
     /// <param name="states">The queries' states.</param>
     /// <param name="stateFloats">Floats of a state.</param>
     /// <param name="count">Number of queries.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void AddValues(float* weights, float* values, int rows, int stride, int size, float* states, int stateFloats, int count)
     {
         int q = 0;
@@ -148,6 +151,7 @@ internal static unsafe class AttentionTiles<T>
     }
 
     /// <summary>Adds a later segment's state to that of the segments before it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Merge(float* total, float* segment, int stateFloats)
     {
         if (float.IsNegativeInfinity(segment[0]))
@@ -173,6 +177,7 @@ internal static unsafe class AttentionTiles<T>
     /// <param name="sink">A logit without a value, or null.</param>
     /// <param name="output">Receives <paramref name="size"/> values.</param>
     /// <param name="size">Value size.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Finish(float* total, float* sink, float* output, int size)
     {
         float sum = total[1];
@@ -214,6 +219,7 @@ internal static unsafe class AttentionTiles<T>
         return lanes[0];
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ScoreOne(float* query, float* keys, int keyStride, int size, float scale, float* scores)
     {
         T a = T.Zero, b = T.Zero, c = T.Zero, d = T.Zero;
@@ -235,6 +241,7 @@ internal static unsafe class AttentionTiles<T>
         scores[3] = d.Sum() * scale;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ScoreTwo(float* query, float* keys, int keyStride, int size, float scale, float* scores)
     {
         T a = T.Zero, b = T.Zero, c = T.Zero, d = T.Zero;
@@ -272,6 +279,7 @@ internal static unsafe class AttentionTiles<T>
         scores[3] = h.Sum() * scale;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void OneByOne(float* weights, float* values, int rows, int stride, float* sums)
     {
         T sum = T.Load(sums);
@@ -284,6 +292,7 @@ internal static unsafe class AttentionTiles<T>
         sum.Store(sums);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void OneByFour(float* weights, float* values, int rows, int stride, float* sums)
     {
         T a = T.Load(sums), b = T.Load(sums + 16), c = T.Load(sums + 32), d = T.Load(sums + 48);
@@ -303,6 +312,7 @@ internal static unsafe class AttentionTiles<T>
         d.Store(sums + 48);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourByTwo(float* weights, float* values, int rows, int stride, float* sums, int stateFloats)
     {
         float* sumsB = sums + stateFloats;
