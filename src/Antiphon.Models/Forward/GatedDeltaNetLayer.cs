@@ -161,7 +161,6 @@ internal static unsafe class GatedDeltaNetLayer
 
             // Oldest first: a kept row is read before a later one is written over it.
             CopyTail(run.Start + run.Count - 1, run.State!.Current + Layout.Tail(Layer, Spec));
-
         }
 
         private readonly void CopyTail(int lastRow, float* target)
