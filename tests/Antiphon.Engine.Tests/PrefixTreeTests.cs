@@ -24,9 +24,21 @@ public class PrefixTreeTests
         Sequence sequence = tree.Start(root, text, found, out path);
         Assert.True(tree.MakeRoom(sequence.BlocksNeeded(text.Length - sequence.Length)));
         using StepBatch batch = new();
+        ulong[] rows = new ulong[text.Length];
+        for (int i = 0; i < text.Length; i++)
+        {
+            rows[i] = FakeBackend.Mix(i == 0 ? 0 : rows[i - 1], text[i], i);
+            Assert.True(i >= sequence.Length || cache.Read(sequence.Blocks, i) == rows[i], "a block with another text was found");
+        }
+
         if (text.Length > sequence.Length)
         {
             Assert.True(sequence.TryReserve(text.Length - sequence.Length));
+            for (int i = sequence.Length; i < text.Length; i++)
+            {
+                cache.Write(sequence.Blocks, i, rows[i]);
+            }
+
             batch.Add(sequence, text.AsSpan(sequence.Length), LogitsWanted.None);
             sequence.Commit(sequence.Tentative);
         }
