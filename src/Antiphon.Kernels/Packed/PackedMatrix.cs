@@ -5,7 +5,7 @@ namespace Antiphon.Kernels.Packed;
 
 /// <summary>A matrix in the layout of <see cref="PackedFormat"/>, multiplied by generated kernels.</summary>
 /// <remarks>
-/// The result is defined by <see cref="PackedFormat.Decode"/>, <see cref="BFloat16.Round"/> of weights and activations, and the tier's dot product in
+/// The result is defined by <see cref="PackedFormat.Decode"/>, <see cref="PackedFormat.Round"/> of weights, <see cref="BFloat16.Round"/> of activations, and the tier's dot product in
 /// <see cref="TileArithmetic"/>; NaN and infinity stay NaN and infinity, though which NaN is not defined.
 /// </remarks>
 internal sealed unsafe class PackedMatrix : WeightMatrix
