@@ -88,7 +88,7 @@ internal sealed unsafe class QwenShapes : IDisposable
         }
     }
 
-    private static NativeBuffer<byte> Random(TensorFormat format, int rows, int columns)
+    public static NativeBuffer<byte> Random(TensorFormat format, int rows, int columns)
     {
         NativeBuffer<byte> weights = new(rows * format.ByteCount(columns));
         byte[] pattern = new byte[(1 << 16) / format.BlockBytes() * format.BlockBytes()];

@@ -51,10 +51,13 @@ public sealed unsafe class PeakProbe : IDisposable
     public double MeasureMultiplyAdd(ComputeTeam team) => Measure(multiplyAdd, team, 24.0 * 2 * 16);
 
     /// <summary>Bytes per second that the team reads from <paramref name="buffer"/>, which should be much larger than the caches.</summary>
-    public double MeasureRead(ComputeTeam team, NativeBuffer<byte> buffer)
+    public double MeasureRead(ComputeTeam team, NativeBuffer<byte> buffer) => MeasureRead(team, buffer.Pointer, buffer.Length);
+
+    /// <summary>Bytes per second that the team reads from some memory, of which whole megabytes count.</summary>
+    public double MeasureRead(ComputeTeam team, byte* start, long length)
     {
-        ProbeWork work = new() { Code = read, Buffer = buffer.Pointer };
-        int chunks = (int)(buffer.Length / ReadChunk);
+        ProbeWork work = new() { Code = read, Buffer = start };
+        int chunks = (int)(length / ReadChunk);
         return (double)chunks * ReadChunk / Time(work, team, chunks);
     }
 

@@ -35,8 +35,8 @@ internal static class AmxPanelKernel
     }
 
     /// <summary>Generates the kernel.</summary>
-    /// <param name="strips">Strips, 1 or 2.</param>
-    /// <param name="groups">Groups of tokens at a time, 1 or 2; a group that is not full must be the last, in a run without repetition.</param>
+    /// <param name="strips">Strips at a time, 1 or 2.</param>
+    /// <param name="groups">Groups of tokens, 1 or 2; all but the last are full.</param>
     public static GeneratedCode Generate(int strips, int groups)
     {
         KernelAssembler kernel = new();
@@ -52,11 +52,18 @@ internal static class AmxPanelKernel
         code.ldtilecfg(__[output]);
         code.mov(sixtyFour, 64);
 
-        Label nextGroups = code.CreateLabel();
+        Label nextStrips = code.CreateLabel();
         Label nextStep = code.CreateLabel();
-        code.Label(ref nextGroups);
-        code.mov(weights[0], kernel.Argument(TileArguments.WeightsField));
-        code.mov(weights[1], kernel.Argument(TileArguments.SecondWeightsField));
+        code.mov(weights[1], kernel.Argument(TileArguments.WeightsField));
+        code.Label(ref nextStrips);
+
+        // A strip begins where the one before ends.
+        code.mov(weights[0], weights[1]);
+        if (strips == 2)
+        {
+            code.add(weights[1], kernel.Argument(TileArguments.StripBytesField));
+        }
+
         code.mov(inputs[0], kernel.Argument(TileArguments.InputField));
         code.mov(inputs[1], inputs[0]);
         code.add(inputs[1], kernel.Argument(TileArguments.GroupBytesField));
@@ -102,7 +109,11 @@ internal static class AmxPanelKernel
         }
 
         code.add(weights[0], TileBytes);
-        code.add(weights[1], TileBytes);
+        if (strips == 2)
+        {
+            code.add(weights[1], TileBytes);
+        }
+
         code.dec(steps);
         code.jnz(nextStep);
 
@@ -117,14 +128,9 @@ internal static class AmxPanelKernel
             }
         }
 
-        // The next groups begin where these ended.
-        code.sub(output, 64 * (strips - 1));
-        code.mov(kernel.Argument(TileArguments.OutputField), output);
-        code.mov(output, kernel.Argument(TileArguments.GroupBytesField));
-        code.lea(output, groups == 2 ? __[output * 2] : __[output]);
-        code.add(kernel.Argument(TileArguments.InputField), output);
+        code.add(kernel.Argument(TileArguments.OutputField), 64 * strips);
         code.dec(kernel.Argument(TileArguments.Counter0Field));
-        code.jnz(nextGroups);
+        code.jnz(nextStrips);
         code.tilerelease();
         return kernel.Finish();
     }

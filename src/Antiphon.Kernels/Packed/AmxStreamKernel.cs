@@ -14,13 +14,15 @@ internal static class AmxStreamKernel
     public const int MaxGroups = 4;
 
     /// <summary>Bytes of scratch memory.</summary>
-    public const int ScratchBytes = RingAt + RingBytes;
+    public const int ScratchBytes = OutputAt + AmxOutput.ScratchBytes;
 
-    private const int OutputAt = 512;
-    private const int RingAt = OutputAt + AmxOutput.ScratchBytes + 512;
-    private const int RingBytes = 8 * TileBytes;
+    private const int OutputAt = RingAt + RingBytes;
     private const int TileBytes = 1024;
-    private const int Lag = 4;
+
+    // Ring and scales fill 4 KiB exactly: a load is held up by an earlier store whose address has the same last 12 bits, so none of these may coincide.
+    private const int RingAt = 1024;
+    private const int RingBytes = 3 * TileBytes;
+    private const int Lag = 2;
     private const int PrefetchDistance = 4096;
 
     // Uses of the counters.
@@ -138,12 +140,19 @@ internal static class AmxStreamKernel
             EmitPrefetches(format.TileBytes);
             expander.EmitTile(weights, __zmmword_ptr[scratch + (written * 1) + RingAt]);
             code.add(weights, format.TileBytes);
-            code.add(written, TileBytes);
-            code.and(written, RingBytes - 1);
+            EmitAdvance(written);
             code.cmp(kernel.Argument(Lead), 0);
             code.je(multiply);
             code.dec(kernel.Argument(Lead));
             code.jmp(next);
+        }
+
+        void EmitAdvance(AssemblerRegister64 place)
+        {
+            code.xor(temporary, temporary);
+            code.add(place, TileBytes);
+            code.cmp(place, RingBytes);
+            code.cmove(place, temporary);
         }
 
         void EmitPrefetches(int bytes)
@@ -166,8 +175,7 @@ internal static class AmxStreamKernel
             {
                 code.lea(temporary, __[scratch + (read * 1) + RingAt]);
                 code.tileloadd(Tile(4), __[temporary + (sixtyFour * 1)]);
-                code.add(read, TileBytes);
-                code.and(read, RingBytes - 1);
+                EmitAdvance(read);
             }
 
             for (int group = 0; group < groups; group++)

@@ -42,7 +42,7 @@ internal enum PackedScales
 
 /// <summary>
 /// How weights of a format are laid out for generated kernels, and what they mean there: weight = round(value[code] * S + M), where the inner
-/// expression is rounded once to float32 and the result once to bfloat16 (nearest, ties to even; subnormal numbers become zero).
+/// expression is rounded once to float32 and the result once to bfloat16 by <see cref="Round"/>.
 /// </summary>
 /// <remarks>
 /// A matrix is cut into strips of 16 rows, a strip into tiles of 32 columns, in that order. Formats with super-blocks put 8 tiles behind a header.
@@ -132,6 +132,11 @@ internal sealed unsafe class PackedFormat
 
     /// <summary>Whether sub-blocks have an offset M.</summary>
     public bool HasOffset => Scales is PackedScales.HalfWithOffset or PackedScales.SuperWithOffset;
+
+    /// <summary>
+    /// Rounds a weight as this format's kernels do: to nearest, where a tie goes away from zero for tables of at most 16 values, and to even elsewhere.
+    /// </summary>
+    public ushort Round(float value) => Codes == PackedCodes.Table && Bits <= 4 ? BFloat16.RoundAway(value) : BFloat16.Round(value);
 
     /// <summary>The packed form of a format, or null.</summary>
     public static PackedFormat? Find(TensorFormat format) => Array.Find(All, each => each.Format == format);

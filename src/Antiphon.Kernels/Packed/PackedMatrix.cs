@@ -5,7 +5,7 @@ namespace Antiphon.Kernels.Packed;
 
 /// <summary>A matrix in the layout of <see cref="PackedFormat"/>, multiplied by generated kernels.</summary>
 /// <remarks>
-/// The result is defined by <see cref="PackedFormat.Decode"/>, <see cref="BFloat16.Round"/> of weights and activations, and the tier's dot product in
+/// The result is defined by <see cref="PackedFormat.Decode"/>, <see cref="PackedFormat.Round"/> of weights, <see cref="BFloat16.Round"/> of activations, and the tier's dot product in
 /// <see cref="TileArithmetic"/>; NaN and infinity stay NaN and infinity, though which NaN is not defined.
 /// </remarks>
 internal sealed unsafe class PackedMatrix : WeightMatrix
@@ -14,7 +14,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
     private const int PanelTokens = (16 * AmxStreamKernel.MaxGroups) + 1;
 
     // Strips that share a pass over the activations.
-    private const int PanelStrips = 4;
+    private const int PanelStrips = 8;
 
     private readonly PackedKernels kernels;
     private readonly PackedFormat format;
@@ -250,17 +250,25 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
                 int groups = Math.Min(2, Groups - group);
                 int tokens = group + groups == Groups ? LastTokens : 16;
                 TileConfig config = AmxPanelKernel.Config(groups, tokens);
-                for (int strip = 0; strip < strips; strip += 2)
+                arguments.StripBytes = (nint)panelStrip;
+                arguments.Input = Input + (group * (long)arguments.GroupBytes);
+                arguments.LastStride = 4 * tokens;
+                arguments.Tokens = tokens;
+                arguments.Config = &config;
+                if (strips >= 2)
                 {
-                    arguments.Weights = panel + (strip * panelStrip);
-                    arguments.SecondWeights = arguments.Weights + panelStrip;
-                    arguments.Input = Input + (group * (long)arguments.GroupBytes);
-                    arguments.LastStride = 4 * tokens;
-                    arguments.Tokens = tokens;
-                    arguments.Output = output + (64L * strip) + (16L * group * arguments.OutputStride);
-                    arguments.Config = &config;
+                    arguments.Weights = panel;
+                    arguments.Output = output + (16L * group * arguments.OutputStride);
+                    arguments.Counter0 = strips / 2;
+                    Kernels.Panel(2, groups).Run(&arguments);
+                }
+
+                if (strips % 2 == 1)
+                {
+                    arguments.Weights = panel + ((strips - 1) * panelStrip);
+                    arguments.Output = output + (64L * (strips - 1)) + (16L * group * arguments.OutputStride);
                     arguments.Counter0 = 1;
-                    Kernels.Panel(Math.Min(2, strips - strip), groups).Run(&arguments);
+                    Kernels.Panel(1, groups).Run(&arguments);
                 }
             }
         }

@@ -5,30 +5,40 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Antiphon.Kernels.Packed;
 
 /// <summary>
-/// Codes of 2, 3 or 4 bits. What a code means to a row is one of at most 16 bfloat16 numbers (with two sub-blocks: code and sub-block together),
-/// so the tables of two rows fill one register, and one permutation of words looks up 32 weights.
+/// Codes of 2, 3 or 4 bits. What a code means to a row is one of at most 16 numbers (with two sub-blocks: code and sub-block together), which fill one
+/// register as float32. Half a unit of bfloat16 added to their bits makes their upper halves rounded bfloat16, and those are the odd words:
+/// a permutation of words with the indices 2 * entry + 1 looks up 32 weights, without any conversion.
 /// </summary>
 internal sealed class SmallTableExpander(PackedFormat format, KernelAssembler kernel, AssemblerRegister64 scratch) : TileExpander(format, kernel, scratch)
 {
     private readonly AssemblerRegisterZMM values = zmm31;
-    private readonly AssemblerRegisterZMM mask = zmm30;
-    private readonly AssemblerRegisterZMM odd = zmm29;
-    private readonly AssemblerRegisterZMM even = zmm28;
+    private readonly AssemblerRegisterZMM half = zmm30;
+    private readonly AssemblerRegisterZMM mask = zmm29;
+    private readonly AssemblerRegisterZMM marks = zmm28;
 
     private readonly AssemblerRegisterZMM[] words = [zmm16, zmm17, zmm18, zmm19];
 
-    // With two sub-blocks an index is code * 2 + sub-block.
-    private int CodeShift => Format.SubBlocks - 1;
+    // With two sub-blocks an entry is code * 2 + sub-block; an index is entry * 2 + 1.
+    private int CodeShift => Format.SubBlocks;
 
     private int Fields => 16 / Format.Bits;
 
     public override void EmitConstants()
     {
-        int entries = Format.Values.Length << CodeShift;
-        Code.vmovaps(values, Kernel.Floats(i => i < entries ? Format.Values[i >> CodeShift] : 0));
-        Code.vmovdqa64(mask, Kernel.Words(_ => ((1 << Format.Bits) - 1) << CodeShift));
-        Code.vmovdqa64(even, Kernel.Words(SubBlock));
-        Code.vmovdqa64(odd, Kernel.Words(column => 16 + SubBlock(column)));
+        int entries = Format.Values.Length * Format.SubBlocks;
+        Code.vmovaps(values, Kernel.Floats(i => i < entries ? Format.Values[i / Format.SubBlocks] : 0));
+        Code.vmovdqa64(half, Kernel.Vector(_ => 0x8000));
+        if (Format.Bits == 4)
+        {
+            // Ones below the codes of fields 0 and 2, after a shift by one, and below those of fields 1 and 3.
+            Code.vmovdqa64(marks, Kernel.Words(_ => 0x0101));
+            Code.vmovdqa64(mask, Kernel.Words(_ => 0x0808));
+        }
+        else
+        {
+            Code.vmovdqa64(mask, Kernel.Words(_ => ((1 << Format.Bits) - 1) << CodeShift));
+            Code.vmovdqa64(marks, Kernel.Words(column => 1 + (2 * SubBlock(column))));
+        }
     }
 
     protected override void EmitCodes(AssemblerRegister64 tile, AssemblerMemoryOperand destination)
@@ -38,26 +48,25 @@ internal sealed class SmallTableExpander(PackedFormat format, KernelAssembler ke
             Code.vmovdqu64(words[word], __zmmword_ptr[tile + Format.ScaleBytes + (64 * word)]);
         }
 
-        for (int pair = 0; pair < 8; pair++)
+        for (int row = 0; row < PackedFormat.StripRows; row++)
         {
-            // Registers rotate, so that the order in which results come in does not matter.
-            AssemblerRegisterZMM low = Rotating(pair, 0);
-            AssemblerRegisterZMM high = Rotating(pair, 1);
-            AssemblerRegisterZMM index0 = Rotating(pair, 2);
-            AssemblerRegisterZMM index1 = Rotating(pair, 3);
-            EmitTable(low, 2 * pair);
-            EmitTable(high, (2 * pair) + 1);
-            Code.vcvtne2ps2bf16(low, high, low);
-            EmitIndex(index0, 2 * pair);
-            EmitIndex(index1, (2 * pair) + 1);
-            Code.vpermw(index0, index0, low);
-            Code.vpermw(index1, index1, low);
-            Code.vmovdqa64(destination + (128 * pair), index0);
-            Code.vmovdqa64(destination + (128 * pair) + 64, index1);
+            AssemblerRegisterZMM table = new(Register.ZMM0 + (row % 6));
+            AssemblerRegisterZMM index = new(Register.ZMM6 + (row % 6));
+            EmitTable(table, row);
+            Code.vpaddd(table, table, half);
+            if (Format.Bits == 4)
+            {
+                index = EmitNibbleIndex(index, row);
+            }
+            else
+            {
+                EmitIndex(index, row);
+            }
+
+            Code.vpermw(table, index, table);
+            Code.vmovdqa64(destination + (64 * row), table);
         }
     }
-
-    private static AssemblerRegisterZMM Rotating(int pair, int role) => new(Register.ZMM0 + (pair % 4 * 4) + role);
 
     private int SubBlock(int column) => Format.SubBlocks == 2 ? column / 16 : 0;
 
@@ -88,10 +97,33 @@ internal sealed class SmallTableExpander(PackedFormat format, KernelAssembler ke
         }
     }
 
-    /// <summary>The codes of a row, brought to the position of an index, and marked with the half of the table that is theirs.</summary>
+    /// <summary>The indices of a row of four-bit codes: bits above the fifth do not count, so setting the lowest is all that a shift leaves to do.</summary>
+    private AssemblerRegisterZMM EmitNibbleIndex(AssemblerRegisterZMM index, int row)
+    {
+        AssemblerRegisterZMM word = words[row / 4];
+        AssemblerRegisterZMM even = zmm20;
+        switch (row % 4)
+        {
+            case 0:
+                Code.vpaddw(even, word, word);
+                Code.vporq(even, even, marks);
+                return even;
+            case 1:
+                Code.vporq(word, word, mask);
+                Code.vpsrlw(index, word, 3);
+                return index;
+            case 2:
+                Code.vpsrlw(index, even, 8);
+                return index;
+            default:
+                Code.vpsrlw(index, word, 11);
+                return index;
+        }
+    }
+
+    /// <summary>The indices of a row of two- or three-bit codes.</summary>
     private void EmitIndex(AssemblerRegisterZMM index, int row)
     {
-        AssemblerRegisterZMM marks = row % 2 == 0 ? even : odd;
         if (row >= Fields * Format.Bits)
         {
             EmitLastRow(index);
@@ -109,15 +141,7 @@ internal sealed class SmallTableExpander(PackedFormat format, KernelAssembler ke
         {
             Code.vpsllw(index, word, (byte)-shift);
         }
-
-        AssemblerRegisterZMM source = shift == 0 ? word : index;
-        if (row % 2 == 0 && Format.SubBlocks == 1)
-        {
-            Code.vpandq(index, source, mask);
-            return;
-        }
-
-        if (shift == 0)
+        else
         {
             Code.vmovdqa64(index, word);
         }

@@ -7,7 +7,7 @@ namespace Antiphon.Kernels.Packed;
 internal unsafe struct TileArguments
 {
     public const int WeightsField = 0;
-    public const int SecondWeightsField = 1;
+    public const int StripBytesField = 1;
     public const int TilesField = 2;
     public const int StepsField = 3;
     public const int InputField = 4;
@@ -26,8 +26,8 @@ internal unsafe struct TileArguments
     /// <summary>The first tile.</summary>
     public byte* Weights;
 
-    /// <summary>The first tile of the strip beside it.</summary>
-    public byte* SecondWeights;
+    /// <summary>Bytes from a strip to the next (panel kernel).</summary>
+    public nint StripBytes;
 
     /// <summary>Tiles in all, at least 1.</summary>
     public nint Tiles;
@@ -59,7 +59,7 @@ internal unsafe struct TileArguments
     /// <summary>The shapes of the tile registers.</summary>
     public Jit.TileConfig* Config;
 
-    /// <summary>How often to repeat (panel kernel: pairs of groups); else for the kernel's own use.</summary>
+    /// <summary>How often to repeat (panel kernel: strips or pairs of strips); else for the kernel's own use.</summary>
     public nint Counter0;
     public nint Counter1;
     public nint Counter2;

@@ -252,13 +252,13 @@ public sealed unsafe class PackedMatrixTests
         ushort[][] weights = new ushort[rows][];
         for (int row = 0; row < rows; row++)
         {
-            weights[row] = Round(RandomWeights.Decode(format, bytes, columns, row), padded);
+            weights[row] = Round(RandomWeights.Decode(format, bytes, columns, row), padded, PackedFormat.Find(format)!.Round);
         }
 
         float[] y = new float[x.Rows * rows];
         for (int i = 0; i < x.Rows; i++)
         {
-            ushort[] input = Round(new ReadOnlySpan<float>(x.Row(i), columns), padded);
+            ushort[] input = Round(new ReadOnlySpan<float>(x.Row(i), columns), padded, BFloat16.Round);
             for (int row = 0; row < rows; row++)
             {
                 y[(i * rows) + row] = tier == KernelTier.Amx ? TileArithmetic.DotAmx(weights[row], input) : TileArithmetic.DotAvx512(weights[row], input);
@@ -268,12 +268,12 @@ public sealed unsafe class PackedMatrixTests
         return y;
     }
 
-    private static ushort[] Round(ReadOnlySpan<float> values, int padded)
+    private static ushort[] Round(ReadOnlySpan<float> values, int padded, Func<float, ushort> round)
     {
         ushort[] rounded = new ushort[padded];
         for (int i = 0; i < values.Length; i++)
         {
-            rounded[i] = BFloat16.Round(values[i]);
+            rounded[i] = round(values[i]);
         }
 
         return rounded;
