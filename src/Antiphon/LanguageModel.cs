@@ -118,7 +118,7 @@ public sealed class LanguageModel : IAsyncDisposable
     public async IAsyncEnumerable<AnswerPart> GenerateAsync(
         IEnumerable<ChatMessage> messages, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        ObjectDisposedException.ThrowIf(disposed != 0, this);
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref disposed) != 0, this);
         options ??= new GenerationOptions();
         RenderedPrompt prompt = RenderChat(messages, options);
         bool hasTools = options.Tools.Any(t => t is AIFunctionDeclaration);
@@ -137,7 +137,7 @@ public sealed class LanguageModel : IAsyncDisposable
     public IAsyncEnumerable<AnswerPart> CompleteAsync(string text, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(text);
-        ObjectDisposedException.ThrowIf(disposed != 0, this);
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref disposed) != 0, this);
         return RunAsync(Text.Tokenizer.Encode(text, addSpecialTokens: true), parser: null, options ?? new GenerationOptions(), cancellationToken);
     }
 

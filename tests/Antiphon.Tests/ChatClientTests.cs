@@ -74,7 +74,7 @@ public sealed class ChatClientTests(TalesFixture tales)
     [Fact]
     public async Task Tools_are_called_and_their_results_are_answered_from()
     {
-        AIFunction weather = AIFunctionFactory.Create((string city) => $"Sunny in {city}.", "get_weather", "Get the weather of a city.");
+        AIFunction weather = AIFunctionFactory.Create((string city) => """{"weather": "sunny", "degrees": 21}""", "get_weather", "Get the weather of a city.");
         ChatOptions options = Greedy();
         options.Tools = [weather];
         List<ChatMessage> messages = [new(ChatRole.User, "What is the weather in Split?")];
@@ -89,8 +89,8 @@ public sealed class ChatClientTests(TalesFixture tales)
         messages.Add(new ChatMessage(ChatRole.Tool, [new FunctionResultContent(call.CallId, result)]));
         string prompt = tales.Model.RenderChat(messages).Text;
         Assert.Contains("<tool_call>{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Split\"}}</tool_call>", prompt);
-        Assert.Contains("<tool_response>Sunny in Split.</tool_response>", prompt);
-        Assert.NotEqual("", (await client.GetResponseAsync(messages, options)).Text);
+        Assert.Contains("<tool_response>{\"weather\": \"sunny\", \"degrees\": 21}</tool_response>", prompt);
+        Assert.Equal("It is sunny in Split, 21 degrees.", (await client.GetResponseAsync(messages, options)).Text);
     }
 
     [Fact]
@@ -163,7 +163,7 @@ public sealed class ChatClientTests(TalesFixture tales)
     }
 
     [Fact]
-    public void Instructions_join_the_system_message()
+    public void Services_are_the_metadata_the_model_the_engine_and_the_client()
     {
         Assert.NotNull(client.GetService<ChatClientMetadata>());
         Assert.Equal("antiphon", client.GetService<ChatClientMetadata>()!.ProviderName);

@@ -118,6 +118,7 @@ internal static class ChatCommand
             catch (OperationCanceledException) when (part.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
             {
                 complete = contents.Count > 0;
+                statistics = "the last answer was stopped";
             }
             catch (Exception failure) when (failure is not OperationCanceledException)
             {
@@ -128,6 +129,11 @@ internal static class ChatCommand
             finally
             {
                 writer.End();
+                if (terminal.InputIsTerminal)
+                {
+                    terminal.Error.WriteLine();
+                }
+
                 if (complete)
                 {
                     messages.Add(new ChatMessage(ChatRole.Assistant, contents));

@@ -71,6 +71,8 @@ internal sealed class AntiphonChatClient : IChatClient
                         : part.FinishReason == FinishReason.Length ? ChatFinishReason.Length : ChatFinishReason.Stop;
                     if (mapping.Ignored.Count > 0)
                     {
+                        // Properties of an update with a message's id would be the message's, not the response's.
+                        last.MessageId = null;
                         last.AdditionalProperties = new AdditionalPropertiesDictionary { [IgnoredKey] = mapping.Ignored };
                     }
 
