@@ -25,7 +25,8 @@ internal static class BenchCommand
             "Times prefill and decode, and says how much of this machine's read bandwidth decoding uses (the weights and the cache are read once per step).",
             "antiphon bench model.gguf",
             "antiphon bench model.gguf --lengths 128,1024 --batch 1,8 --threads 2 --json > before.json",
-            "antiphon bench model.gguf --compare before.json") { words, lengths, batches, steps, repeats, threads, json, compare };
+            "antiphon bench model.gguf --compare before.json",
+            "antiphon bench serve model.gguf --concurrency 16") { words, lengths, batches, steps, repeats, threads, json, compare, BenchServeCommand.Create(session) };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string? path = parsed.GetValue(words) is [string given] ? given : null;
