@@ -62,6 +62,12 @@ internal sealed class EngineLoop
 
     public long Evictions => tree.Evictions;
 
+    /// <summary>Writes the prefix cache; on the engine thread.</summary>
+    public int SaveCache(Stream stream, ReadOnlySpan<byte> modelHash) => CacheFile.Save(tree, Cache, modelHash, stream);
+
+    /// <summary>Reads the prefix cache; on the engine thread.</summary>
+    public int RestoreCache(Stream stream, ReadOnlySpan<byte> modelHash) => CacheFile.Restore(tree, Cache, backend.VocabularySize, modelHash, stream);
+
     /// <summary>When the current step began; 0 between steps.</summary>
     public long StepStarted => Volatile.Read(ref stepStarted);
 
@@ -120,6 +126,7 @@ internal sealed class EngineLoop
 
     private void TakeMail()
     {
+        Inbox.RunErrands(alive: true);
         while (Inbox.TryTake(out Generation generation))
         {
             active.Add(generation);
@@ -328,6 +335,7 @@ internal sealed class EngineLoop
     private void Close(EngineState last, Exception? reason)
     {
         Inbox.Close(last, reason);
+        Inbox.RunErrands(alive: false);
         while (Inbox.TryTake(out Generation generation))
         {
             active.Add(generation);

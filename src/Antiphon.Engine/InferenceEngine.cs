@@ -121,6 +121,51 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
         }
     }
 
+    /// <summary>
+    /// Writes the cached prefixes, to be read by <see cref="RestoreCacheAsync"/> after a restart. Requests wait meanwhile, so call it when there are few: best after
+    /// <see cref="DrainAsync"/>. What is written holds users' texts.
+    /// </summary>
+    /// <param name="stream">Where to.</param>
+    /// <param name="modelHash">32 bytes that tell this model from others: whatever changes keys and values must change them.</param>
+    /// <returns>Number of blocks.</returns>
+    /// <exception cref="CacheFileException">The model has recurrent layers, whose state is not saved, or prefixes are not cached.</exception>
+    /// <exception cref="EngineStoppedException">The engine has ended.</exception>
+    public Task<int> SaveCacheAsync(Stream stream, ReadOnlyMemory<byte> modelHash) => OnEngineThread(stream, modelHash, loop.SaveCache);
+
+    /// <summary>Reads what <see cref="SaveCacheAsync"/> wrote. Before the first request only. Of a cache larger than the pool the prefixes used last are taken.</summary>
+    /// <param name="stream">Where from. A damaged or hostile one changes nothing, but one that is neither can claim any answer: read only your own.</param>
+    /// <param name="modelHash">As it was given when saving.</param>
+    /// <returns>Number of blocks.</returns>
+    /// <exception cref="CacheFileException">The stream is damaged or belongs to another model or block size, or the cache is in use.</exception>
+    /// <exception cref="EngineStoppedException">The engine has ended.</exception>
+    public Task<int> RestoreCacheAsync(Stream stream, ReadOnlyMemory<byte> modelHash) => OnEngineThread(stream, modelHash, loop.RestoreCache);
+
+    private Task<int> OnEngineThread(Stream stream, ReadOnlyMemory<byte> modelHash, CacheTransfer transfer)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(modelHash.Length, CacheFile.HashBytes, nameof(modelHash));
+        if (!Options.PrefixCaching)
+        {
+            throw new CacheFileException("prefixes are not cached (EngineOptions.PrefixCaching is false), so there is nothing to save or restore");
+        }
+
+        var done = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
+        loop.Inbox.Post(alive =>
+        {
+            try
+            {
+                done.SetResult(alive ? transfer(stream, modelHash.Span) : throw new EngineStoppedException("the engine was stopped"));
+            }
+            catch (Exception failure)
+            {
+                done.SetException(failure);
+            }
+        });
+        return done.Task;
+    }
+
+    private delegate int CacheTransfer(Stream stream, ReadOnlySpan<byte> modelHash);
+
     /// <summary>Stops at the end of the current step; requests under way fail with <see cref="EngineStoppedException"/>.</summary>
     public void Dispose()
     {

@@ -21,6 +21,12 @@ public sealed record ServedModelOptions
     /// <summary>Unload after this time without a request, and load again when asked for; null (the default): it stays.</summary>
     public TimeSpan? KeepAlive { get; set; }
 
+    /// <summary>
+    /// A file in which cached prefixes survive a restart: read when the model is loaded, written when it is unloaded or the server drains. It holds users' texts.
+    /// A file that cannot be used is reported and left out. null (the default): none.
+    /// </summary>
+    public string? CacheFile { get; set; }
+
     /// <summary>Load at start, before the server reports that it is ready; default true.</summary>
     public bool Preload { get; set; } = true;
 }

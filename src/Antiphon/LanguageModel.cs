@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Antiphon.Engine;
+using Antiphon.Kernels;
 using Antiphon.Models;
 using Antiphon.Text;
 using Microsoft.Extensions.AI;
@@ -26,11 +27,13 @@ public sealed class LanguageModel : IAsyncDisposable
     public static SamplingOptions FallbackSampling { get; } = new() { Temperature = 0.7f, TopP = 0.95f, MinP = 0.05f };
 
     private readonly LoadedModel loaded;
+    private readonly IReadOnlyList<string> adapters;
     private int disposed;
 
     private LanguageModel(LoadedModel loaded, ModelText text, LanguageModelOptions options)
     {
         this.loaded = loaded;
+        adapters = options.Adapters;
         Text = text;
         DefaultSampling = options.DefaultSampling ?? text.RecommendedSampling ?? FallbackSampling;
         Name = options.Name ?? text.Name ?? Path.GetFileNameWithoutExtension(loaded.Source.Path.TrimEnd('/', '\\'));
@@ -152,6 +155,58 @@ public sealed class LanguageModel : IAsyncDisposable
     /// <see cref="SamplingOptions"/> on which the other options are put.
     /// </remarks>
     public IChatClient AsChatClient() => new AntiphonChatClient(this);
+
+    /// <summary>Writes the cached prefixes of past conversations to a file, whole or not at all, readable by its owner only. It holds users' texts.</summary>
+    /// <param name="path">The file; replaced if there is one.</param>
+    /// <returns>Number of cache blocks written.</returns>
+    /// <exception cref="CacheFileException">The model has recurrent layers, or prefixes are not cached.</exception>
+    /// <exception cref="EngineStoppedException">The engine has ended.</exception>
+    public async Task<int> SaveCacheAsync(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        string partial = $"{path}.{Guid.NewGuid():N}.part";
+        try
+        {
+            int blocks;
+            var create = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, BufferSize = 1 << 20 };
+            if (!OperatingSystem.IsWindows())
+            {
+                create.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            }
+
+            var file = new FileStream(partial, create);
+            await using (file.ConfigureAwait(false))
+            {
+                blocks = await Engine.SaveCacheAsync(file, CacheKey()).ConfigureAwait(false);
+            }
+
+            File.Move(partial, path, overwrite: true);
+            return blocks;
+        }
+        catch
+        {
+            File.Delete(partial);
+            throw;
+        }
+    }
+
+    /// <summary>Reads what <see cref="SaveCacheAsync"/> wrote, for this model with these adapters on this kind of processor; before the first request.</summary>
+    /// <param name="path">The file. Read only your own: one made to deceive can claim any answer.</param>
+    /// <returns>Number of cache blocks restored.</returns>
+    /// <exception cref="CacheFileException">The file is damaged or belongs to another model, or the cache is in use. Nothing was changed.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public async Task<int> RestoreCacheAsync(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        var file = new FileStream(path, new FileStreamOptions { BufferSize = 1 << 20, Options = FileOptions.SequentialScan });
+        await using (file.ConfigureAwait(false))
+        {
+            return await Engine.RestoreCacheAsync(file, CacheKey()).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>What keys and values depend on. Kernels of different tiers round differently, so their caches do not mix.</summary>
+    private byte[] CacheKey() => ModelFingerprint.Of(loaded.Source, adapters, CpuFeatures.DefaultTier.ToString());
 
     /// <summary>Ends the requests under way with <see cref="EngineStoppedException"/>, then frees the model.</summary>
     public async ValueTask DisposeAsync()

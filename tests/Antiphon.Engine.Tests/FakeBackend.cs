@@ -124,6 +124,14 @@ internal sealed class FakeCache(int blockSize, int blockCount, int checkpointEve
         rows[(blocks[row / BlockSize] * BlockSize) + (row % BlockSize)] = value;
     }
 
+    public override long BlockBytes => BlockSize * sizeof(ulong);
+
+    public override void ReadBlock(int block, Span<byte> bytes) =>
+        System.Runtime.InteropServices.MemoryMarshal.AsBytes(rows.AsSpan(block * BlockSize, BlockSize)).CopyTo(bytes);
+
+    public override void WriteBlock(int block, ReadOnlySpan<byte> bytes) =>
+        bytes.CopyTo(System.Runtime.InteropServices.MemoryMarshal.AsBytes(rows.AsSpan(block * BlockSize, BlockSize)));
+
     public override void CopyBlock(int source, int destination) =>
         rows.AsSpan(source * BlockSize, BlockSize).CopyTo(rows.AsSpan(destination * BlockSize));
 

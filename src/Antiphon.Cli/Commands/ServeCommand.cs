@@ -30,6 +30,7 @@ internal static class ServeCommand
         Option<int?> sequences = Checked.Whole("--max-sequences", "Most answers at once (default: 32)", 1, 4096);
         Option<int?> queue = Checked.Whole("--queue", "Most requests that may wait (default: 1024)", 0, 1 << 20);
         Option<int?> keepAlive = Checked.Whole("--keep-alive", "Seconds without a request after which a model is unloaded (default: never)", 1, int.MaxValue);
+        var cacheFile = new Option<string?>("--cache-file") { Description = "File in which cached prefixes survive a restart (for one model); it holds users' texts", HelpName = "FILE" };
         var vllm = new Option<bool>("--vllm-metrics") { Description = "Write /metrics under vLLM's names, too" };
         var quiet = new Option<bool>("--quiet") { Description = "Log warnings only" };
         var command = new TaughtCommand(
@@ -39,7 +40,7 @@ internal static class ServeCommand
             "antiphon serve small=a.gguf large=b.gguf --api-key-file keys.txt",
             "curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}'")
         {
-            paths, host, port, keys, keyFile, adminPort, certificate, hosts, origins, sequences, queue, keepAlive, vllm, quiet,
+            paths, host, port, keys, keyFile, adminPort, certificate, hosts, origins, sequences, queue, keepAlive, cacheFile, vllm, quiet,
         };
         var load = new ModelOptions(command);
         command.SetAction(async (parsed, cancellationToken) =>
@@ -60,10 +61,16 @@ internal static class ServeCommand
                     QueueLimit = parsed.GetValue(queue) ?? options.Engine.QueueLimit,
                 },
             };
+            if (parsed.GetValue(cacheFile) is not null && parsed.GetValue(paths)!.Length > 1)
+            {
+                throw new CommandException("--cache-file is for one model; serve the others from processes of their own, or leave it out", ExitCode.Usage);
+            }
+
             builder.Services.AddAntiphon(server =>
             {
                 foreach (ServedModelOptions model in Models(parsed.GetValue(paths)!, options, parsed.GetValue(keepAlive)))
                 {
+                    model.CacheFile = parsed.GetValue(cacheFile);
                     server.Models.Add(model);
                 }
 

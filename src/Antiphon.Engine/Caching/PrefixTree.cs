@@ -19,7 +19,7 @@ internal sealed class PrefixTree
     private const int NoBlock = -1;
 
     private readonly KvCache cache;
-    private readonly SipHash hash = new();
+    private SipHash hash = new();
     private readonly ulong hashMask;
     private readonly Dictionary<ulong, int> nodes;
     private readonly bool[] present;
@@ -60,6 +60,12 @@ internal sealed class PrefixTree
     /// <param name="Count">Number of blocks.</param>
     /// <param name="Closed">Whether a hash collision keeps the rest out.</param>
     public readonly record struct Path(ulong Hash, int Parent, int Count, bool Closed);
+
+    /// <summary>A block of the tree.</summary>
+    /// <param name="Block">The block.</param>
+    /// <param name="Hash">Its hash.</param>
+    /// <param name="Parent">The block before it, or -1.</param>
+    public readonly record struct Node(int Block, ulong Hash, int Parent);
 
     /// <summary>The path of a sequence without blocks, for a salt (or none).</summary>
     public Path Root(string? salt) =>
@@ -157,9 +163,7 @@ internal sealed class PrefixTree
             int block = sequence.Blocks[i];
             if (present[block] && cache.References(block) == 2)
             {
-                int last = previous[cache.BlockCount];
-                (next[last], previous[block], next[block], previous[cache.BlockCount]) = (block, last, cache.BlockCount, block);
-                IdleBlocks++;
+                Link(block);
             }
         }
 
@@ -183,6 +187,62 @@ internal sealed class PrefixTree
         return cache.FreeBlocks >= blocks;
     }
 
+    /// <summary>The tokens of a block.</summary>
+    public ReadOnlySpan<int> Tokens(int block) => tokens.AsSpan(block * cache.BlockSize, cache.BlockSize);
+
+    /// <summary>The part of a hash that counts.</summary>
+    public ulong Mask(ulong key) => key & hashMask;
+
+    /// <summary>Writes the key of the hashes.</summary>
+    public void CopyHashKey(Span<byte> key) => hash.CopyKey(key);
+
+    /// <summary>All blocks, parents before children, and but for that those in use first, then the idle ones, the one used last first.</summary>
+    public List<Node> List()
+    {
+        List<Node> list = new(nodes.Count);
+        bool[] listed = new bool[cache.BlockCount];
+        Stack<int> line = new();
+        foreach (int block in nodes.Values)
+        {
+            if (cache.References(block) > 1)
+            {
+                ListWithAncestors(block);
+            }
+        }
+
+        for (int block = previous[cache.BlockCount]; block != cache.BlockCount; block = previous[block])
+        {
+            ListWithAncestors(block);
+        }
+
+        return list;
+
+        void ListWithAncestors(int block)
+        {
+            for (; block >= 0 && !listed[block]; block = parents[block])
+            {
+                listed[block] = true;
+                line.Push(block);
+            }
+
+            while (line.TryPop(out int next))
+            {
+                list.Add(new Node(next, hashes[next], parents[next]));
+            }
+        }
+    }
+
+    /// <summary>Takes over blocks, in the order of <see cref="List"/>, with the one reference that each has, and the hash that made their hashes. The tree must be empty.</summary>
+    public void Adopt(SipHash saved, List<Node> blocks, List<int[]> texts)
+    {
+        hash = saved;
+        for (int i = blocks.Count - 1; i >= 0; i--)
+        {
+            Add(blocks[i].Hash, blocks[i].Block, blocks[i].Parent, texts[i]);
+            Link(blocks[i].Block);
+        }
+    }
+
     private void Add(ulong key, int block, int parent, ReadOnlySpan<int> text)
     {
         nodes.Add(key, block);
@@ -202,6 +262,13 @@ internal sealed class PrefixTree
         {
             Unlink(block);
         }
+    }
+
+    private void Link(int block)
+    {
+        int last = previous[cache.BlockCount];
+        (next[last], previous[block], next[block], previous[cache.BlockCount]) = (block, last, cache.BlockCount, block);
+        IdleBlocks++;
     }
 
     private void Unlink(int block)

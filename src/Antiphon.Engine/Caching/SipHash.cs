@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
@@ -9,6 +10,7 @@ namespace Antiphon.Engine;
 /// </summary>
 internal sealed class SipHash
 {
+    public const int KeyBytes = 16;
     private readonly ulong key0;
     private readonly ulong key1;
 
@@ -20,6 +22,19 @@ internal sealed class SipHash
     }
 
     public SipHash(ulong key0, ulong key1) => (this.key0, this.key1) = (key0, key1);
+
+    /// <summary>Under a key that was saved.</summary>
+    public SipHash(ReadOnlySpan<byte> key)
+        : this(BinaryPrimitives.ReadUInt64LittleEndian(key), BinaryPrimitives.ReadUInt64LittleEndian(key[8..]))
+    {
+    }
+
+    /// <summary>Writes the key.</summary>
+    public void CopyKey(Span<byte> key)
+    {
+        BinaryPrimitives.WriteUInt64LittleEndian(key, key0);
+        BinaryPrimitives.WriteUInt64LittleEndian(key[8..], key1);
+    }
 
     /// <summary>The hash of a word followed by bytes.</summary>
     public ulong Hash(ulong first, ReadOnlySpan<byte> bytes)
@@ -40,7 +55,7 @@ internal sealed class SipHash
     {
         while (bytes.Length >= 8)
         {
-            state.Add(System.Buffers.Binary.BinaryPrimitives.ReadUInt64LittleEndian(bytes));
+            state.Add(BinaryPrimitives.ReadUInt64LittleEndian(bytes));
             bytes = bytes[8..];
         }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 
 namespace Antiphon.Engine;
@@ -8,6 +9,7 @@ internal sealed class Inbox(EngineOptions options)
 {
     private readonly Lock gate = new();
     private readonly Queue<Generation> mail = new();
+    private readonly ConcurrentQueue<Action<bool>> errands = new();
 
     private readonly EventWaitHandle signal = new(false, EventResetMode.AutoReset);
     private volatile EngineState state;
@@ -52,6 +54,22 @@ internal sealed class Inbox(EngineOptions options)
             generation.ArrivalTimestamp = options.TimeProvider.GetTimestamp();
             mail.Enqueue(generation);
             Volatile.Write(ref hasMail, true);
+        }
+
+        signal.Set();
+    }
+
+    /// <summary>Asks the engine thread to do something between two steps. It is called once: with true there, or with false when the engine has ended.</summary>
+    public void Post(Action<bool> errand)
+    {
+        lock (gate)
+        {
+            if (state is not (EngineState.Running or EngineState.Draining))
+            {
+                throw new EngineStoppedException("the engine has stopped", fault);
+            }
+
+            errands.Enqueue(errand);
         }
 
         signal.Set();
@@ -108,6 +126,15 @@ internal sealed class Inbox(EngineOptions options)
             bool taken = mail.TryDequeue(out generation!);
             hasMail = mail.Count > 0;
             return taken;
+        }
+    }
+
+    /// <summary>Does what callers asked for. With false, tells them that it is not done any more.</summary>
+    public void RunErrands(bool alive)
+    {
+        while (errands.TryDequeue(out Action<bool>? errand))
+        {
+            errand(alive);
         }
     }
 

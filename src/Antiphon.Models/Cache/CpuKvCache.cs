@@ -64,6 +64,34 @@ internal sealed unsafe class CpuKvCache : KvCache
         return bytes;
     }
 
+    public override long BlockBytes => layers.Sum(layer => layer?.BlockBytes ?? 0);
+
+    public override void ReadBlock(int block, Span<byte> bytes)
+    {
+        CheckBlock(block, bytes.Length);
+        foreach (LayerCache? layer in layers)
+        {
+            if (layer is not null)
+            {
+                layer.ReadBlock(block, bytes);
+                bytes = bytes[(int)layer.BlockBytes..];
+            }
+        }
+    }
+
+    public override void WriteBlock(int block, ReadOnlySpan<byte> bytes)
+    {
+        CheckBlock(block, bytes.Length);
+        foreach (LayerCache? layer in layers)
+        {
+            if (layer is not null)
+            {
+                layer.WriteBlock(block, bytes);
+                bytes = bytes[(int)layer.BlockBytes..];
+            }
+        }
+    }
+
     public override void CopyBlock(int source, int destination)
     {
         foreach (LayerCache? layer in layers)
@@ -100,6 +128,12 @@ internal sealed unsafe class CpuKvCache : KvCache
 
     public override RecurrentState? CreateState(ReadOnlySpan<int> prefixBlocks) =>
         snapshots is null ? null : new CpuRecurrentState(snapshots, BlockSize, prefixBlocks);
+
+    private void CheckBlock(int block, int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)block, (uint)BlockCount);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(length, BlockBytes);
+    }
 
     protected override void OnFreed(int block) => snapshots?.Drop(block);
 

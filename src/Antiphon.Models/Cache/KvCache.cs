@@ -72,6 +72,19 @@ public abstract class KvCache : IDisposable
     /// <summary>Number of references to a block.</summary>
     public int References(int block) => references[block];
 
+    /// <summary>Bytes of one block as <see cref="ReadBlock"/> gives them.</summary>
+    public abstract long BlockBytes { get; }
+
+    /// <summary>Gives the rows of a block as bytes that <see cref="WriteBlock"/> of a cache of the same model and block size understands.</summary>
+    /// <param name="block">A block in use.</param>
+    /// <param name="bytes">Gets them: <see cref="BlockBytes"/>.</param>
+    public abstract void ReadBlock(int block, Span<byte> bytes);
+
+    /// <summary>Fills a block with the rows that <see cref="ReadBlock"/> gave.</summary>
+    /// <param name="block">A block in use.</param>
+    /// <param name="bytes">The bytes: <see cref="BlockBytes"/>.</param>
+    public abstract void WriteBlock(int block, ReadOnlySpan<byte> bytes);
+
     /// <summary>Copies all rows of a block.</summary>
     public abstract void CopyBlock(int source, int destination);
 

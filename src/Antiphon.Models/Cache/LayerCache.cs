@@ -78,6 +78,26 @@ internal sealed unsafe class LayerCache
         }
     }
 
+    /// <summary>Gives a block's keys and then its values.</summary>
+    public void ReadBlock(int block, Span<byte> bytes)
+    {
+        new ReadOnlySpan<byte>(Keys.Row(block, 0, 0), (int)KeyBlockBytes).CopyTo(bytes);
+        if (!ValuesAreKeys)
+        {
+            new ReadOnlySpan<byte>(Values.Row(block, 0, 0), (int)ValueBlockBytes).CopyTo(bytes[(int)KeyBlockBytes..]);
+        }
+    }
+
+    /// <summary>Takes what <see cref="ReadBlock"/> gave.</summary>
+    public void WriteBlock(int block, ReadOnlySpan<byte> bytes)
+    {
+        bytes[..(int)KeyBlockBytes].CopyTo(new Span<byte>(Keys.Row(block, 0, 0), (int)KeyBlockBytes));
+        if (!ValuesAreKeys)
+        {
+            bytes.Slice((int)KeyBlockBytes, (int)ValueBlockBytes).CopyTo(new Span<byte>(Values.Row(block, 0, 0), (int)ValueBlockBytes));
+        }
+    }
+
     public void CopyBlock(int source, int destination)
     {
         Copy(Keys.Row(source, 0, 0), Keys.Row(destination, 0, 0), KeyBlockBytes);

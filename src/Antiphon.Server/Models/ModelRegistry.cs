@@ -144,20 +144,24 @@ internal sealed class ModelRegistry : IAsyncDisposable
             }
         }
 
-        await entry.RetireAsync(gate);
+        await entry.RetireAsync(gate, SaveCacheAsync);
     }
 
     /// <summary>Takes no more requests and lets those under way finish.</summary>
     public async Task DrainAsync(CancellationToken cancellationToken)
     {
-        ServedModel[] models;
+        (ServedModel Model, string? CacheFile)[] models;
         lock (gate)
         {
             stopping = true;
-            models = [.. entries.Values.Select(entry => entry.Current).OfType<ServedModel>()];
+            models = [.. entries.Values.Where(entry => entry.Current is not null).Select(entry => (entry.Current!, entry.Options.CacheFile))];
         }
 
-        await Task.WhenAll(models.Select(model => model.Engine.DrainAsync(cancellationToken)));
+        await Task.WhenAll(models.Select(async model =>
+        {
+            await model.Model.Engine.DrainAsync(cancellationToken);
+            await SaveCacheAsync(model.Model, model.CacheFile);
+        }));
     }
 
     /// <inheritdoc/>
@@ -215,7 +219,37 @@ internal sealed class ModelRegistry : IAsyncDisposable
         foreach (Entry entry in idle)
         {
             ServerLog.Sleeping(logger, entry.Options.Id);
-            _ = entry.RetireAsync(gate);
+            _ = entry.RetireAsync(gate, SaveCacheAsync);
+        }
+    }
+
+    private async Task SaveCacheAsync(ServedModel model, string? file)
+    {
+        try
+        {
+            if (file is not null)
+            {
+                ServerLog.CacheMoved(logger, model.Id, await model.Model.SaveCacheAsync(file), "written to", file);
+            }
+        }
+        catch (Exception failure) when (failure is EngineException or IOException or UnauthorizedAccessException)
+        {
+            ServerLog.CacheFailed(logger, model.Id, file!, failure.Message);
+        }
+    }
+
+    private async Task RestoreCacheAsync(LanguageModel model, string id, string? file)
+    {
+        try
+        {
+            if (File.Exists(file))
+            {
+                ServerLog.CacheMoved(logger, id, await model.RestoreCacheAsync(file), "restored from", file);
+            }
+        }
+        catch (Exception failure) when (failure is EngineException or IOException or UnauthorizedAccessException)
+        {
+            ServerLog.CacheFailed(logger, id, file!, failure.Message);
         }
     }
 
@@ -225,6 +259,7 @@ internal sealed class ModelRegistry : IAsyncDisposable
         ServerLog.Loading(logger, options.Id, options.Path);
         LanguageModelOptions load = options.Load with { Name = options.Id };
         LanguageModel model = await (options.Loader is null ? LanguageModel.LoadAsync(options.Path, load) : options.Loader(load, CancellationToken.None));
+        await RestoreCacheAsync(model, options.Id, options.CacheFile);
         ServerLog.Loaded(logger, options.Id, model.Engine.ContextLength);
         return new ServedModel(options.Id, model, time.GetUtcNow());
     }
@@ -249,7 +284,7 @@ internal sealed class ModelRegistry : IAsyncDisposable
             Current?.Engine.ContextLength);
 
         /// <summary>Waits until nobody uses the model, then unloads it; a new request meanwhile loads another copy of its own.</summary>
-        public async Task RetireAsync(Lock gate)
+        public async Task RetireAsync(Lock gate, Func<ServedModel, string?, Task> saveCache)
         {
             Task<ServedModel>? retired;
             lock (gate)
@@ -265,6 +300,7 @@ internal sealed class ModelRegistry : IAsyncDisposable
 
             ServedModel model = await retired;
             await model.Engine.DrainAsync();
+            await saveCache(model, options.CacheFile);
             await model.Model.DisposeAsync();
         }
 

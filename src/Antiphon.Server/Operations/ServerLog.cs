@@ -27,6 +27,12 @@ internal static partial class ServerLog
     [LoggerMessage(8, LogLevel.Information, "Draining: no new requests, up to {Timeout} for those under way")]
     public static partial void Draining(ILogger logger, TimeSpan timeout);
 
+    [LoggerMessage(10, LogLevel.Information, "Model {Model}: {Blocks} cache blocks {Action} {Path}")]
+    public static partial void CacheMoved(ILogger logger, string model, int blocks, string action, string path);
+
+    [LoggerMessage(11, LogLevel.Warning, "Model {Model}: the cache file {Path} is left out: {Reason}")]
+    public static partial void CacheFailed(ILogger logger, string model, string path, string reason);
+
     [LoggerMessage(9, LogLevel.Warning, "No API keys are configured: everyone who reaches this address may use the models")]
     public static partial void NoKeys(ILogger logger);
 }

@@ -69,7 +69,8 @@ internal static class LoadGenerator
                 {
                     await SendAsync(plan.Requests[i], Stopwatch.GetElapsedTime(start).TotalSeconds).ConfigureAwait(false);
                 }
-            }))).ConfigureAwait(false);
+            },
+            CancellationToken.None))).ConfigureAwait(false);
         }
         else
         {
@@ -96,7 +97,8 @@ internal static class LoadGenerator
                         {
                             slots.Release();
                         }
-                    }));
+                    },
+                    CancellationToken.None));
                 }
             }
             catch (OperationCanceledException) when (end.IsCancellationRequested)
