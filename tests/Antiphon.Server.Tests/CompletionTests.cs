@@ -55,6 +55,7 @@ public sealed class CompletionTests(ServerFixture fixture) : IClassFixture<Serve
     {
         JsonObject request = Request("The fox", 6);
         request["logprobs"] = asked;
+        request["ignore_eos"] = true;
         JsonNode logprobs = (await Server.OkAsync(Path, request))["choices"]![0]!["logprobs"]!;
         Assert.Equal(6, logprobs["tokens"]!.AsArray().Count);
         Assert.All(logprobs["top_logprobs"]!.AsArray(), top => Assert.InRange(top!.AsObject().Count, least, most));

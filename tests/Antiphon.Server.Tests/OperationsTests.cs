@@ -35,7 +35,7 @@ public sealed class OperationsTests(ServerFixture fixture) : IClassFixture<Serve
         }
 
         Assert.DoesNotContain("vllm:", text);
-        Assert.All(text.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches("^(# (HELP|TYPE) [a-z_:]+ .+|[a-z_:]+(\\{[^}]*\\})? [0-9.eE+-]+)$", line));
+        Assert.All(text.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches("^(# (HELP|TYPE) [a-z0-9_:]+ .+|[a-z0-9_:]+(\\{[^}]*\\})? [0-9.eE+-]+)$", line));
     }
 
     [Fact]

@@ -1,5 +1,4 @@
 using Antiphon.Server;
-using Microsoft.AspNetCore.HostFiltering;
 using Microsoft.Extensions.Options;
 
 namespace Microsoft.AspNetCore.Builder;
@@ -17,7 +16,7 @@ public static class AntiphonEndpointExtensions
         AntiphonServerOptions options = app.Services.GetRequiredService<IOptions<AntiphonServerOptions>>().Value;
         if (!options.AllowedHosts.Contains("*"))
         {
-            app.UseMiddleware<HostFilteringMiddleware>(Options.Create(new HostFilteringOptions { AllowedHosts = [.. options.AllowedHosts], IncludeFailureMessage = false }));
+            app.UseHostFiltering();
         }
 
         app.UseRouting();

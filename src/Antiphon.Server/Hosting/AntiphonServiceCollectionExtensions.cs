@@ -1,4 +1,5 @@
 using Antiphon.Server;
+using Microsoft.AspNetCore.HostFiltering;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 
@@ -20,6 +21,11 @@ public static class AntiphonServiceCollectionExtensions
         services.TryAddSingleton<ServerTelemetry>();
         services.TryAddSingleton<StartupState>();
         services.AddHostedService<ModelStartup>();
+        services.AddOptions<HostFilteringOptions>().PostConfigure<IOptions<AntiphonServerOptions>>(static (filter, server) =>
+        {
+            filter.AllowedHosts = [.. server.Value.AllowedHosts];
+            filter.IncludeFailureMessage = false;
+        });
         services.AddRouting();
         services.AddCors();
         return services;
