@@ -12,7 +12,7 @@ public class CacheFileTests
 
     private static async Task<(int[] Tokens, float[] Logprobs, int Cached)> AskAsync(InferenceEngine engine, int[] prompt, string? salt = null)
     {
-        using Generation generation = engine.Submit(new GenerationRequest { PromptTokens = prompt, MaxTokens = 8, Seed = 3, CacheSalt = salt, Logprobs = 2 });
+        using Generation generation = engine.Submit(new GenerationRequest { PromptTokens = prompt, MaxTokens = 8, Seed = 3, CacheSalt = salt, Logprobs = true, TopLogprobs = 2 });
         List<int> tokens = [];
         List<float> logprobs = [];
         GenerationUsage usage = default;
