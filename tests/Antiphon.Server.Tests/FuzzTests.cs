@@ -34,6 +34,7 @@ public sealed class FuzzTests
 
         ConcurrentBag<string> wrong = [];
         ConcurrentDictionary<(string Path, int Status), int> seen = new();
+        ConcurrentDictionary<string, int> refused = new();
         int next = -1;
         await Task.WhenAll(Enumerable.Range(0, Clients).Select(_ => Task.Run(async () =>
         {
@@ -45,11 +46,12 @@ public sealed class FuzzTests
                 (string path, string method, JsonNode operation) = random.Next(8) == 0
                     ? operations[random.Next(operations.Length)]
                     : operations.Where(o => o.Operation["requestBody"] is not null).ElementAt(random.Next(operations.Count(o => o.Operation["requestBody"] is not null)));
-                await SendAsync(server, adminPort, fuzzer, random, path, method, operation, $"seed {seed + i}", seen, wrong);
+                await SendAsync(server, adminPort, fuzzer, random, path, method, operation, $"seed {seed + i}", seen, refused, wrong);
             }
         })));
 
         TestContext.Current.TestOutputHelper?.WriteLine($"{count} requests, seed {seed}: {string.Join(", ", seen.OrderBy(p => p.Key).Select(p => $"{p.Key.Path} {p.Key.Status}: {p.Value}"))}");
+        TestContext.Current.TestOutputHelper?.WriteLine($"requests that fit the document and were refused:\n{string.Join('\n', refused.OrderByDescending(p => p.Value).Take(30).Select(p => $"{p.Value} {p.Key}"))}");
         Assert.True(wrong.IsEmpty, $"seed {seed}, {wrong.Count} wrong:\n{string.Join('\n', wrong.Take(10))}");
         foreach ((string path, _, _) in operations.Where(o => o.Operation["requestBody"] is not null && !o.Path.StartsWith("/admin", StringComparison.Ordinal)))
         {
@@ -65,16 +67,18 @@ public sealed class FuzzTests
 
     private static async Task SendAsync(
         RunningServer server, int adminPort, SchemaFuzzer fuzzer, Random random, string path, string method, JsonNode operation, string name,
-        ConcurrentDictionary<(string, int), int> seen, ConcurrentBag<string> wrong)
+        ConcurrentDictionary<(string, int), int> seen, ConcurrentDictionary<string, int> refused, ConcurrentBag<string> wrong)
     {
         string target = path.Replace("{model}", fuzzer.PathPiece());
         var address = new UriBuilder(server.Address) { Port = path.StartsWith("/admin", StringComparison.Ordinal) ? adminPort : server.Address.Port }.Uri;
         using var request = new HttpRequestMessage(new HttpMethod(method.ToUpperInvariant()), new Uri(address, target));
         byte[] body = [];
+        bool fits = false;
         if (operation["requestBody"]?["content"]?["application/json"]?["schema"] is JsonNode schema)
         {
             JsonNode? valid = fuzzer.Valid(schema);
-            body = random.Next(3) == 0 ? SchemaFuzzer.Bytes(valid) : fuzzer.Mutated(valid);
+            fits = random.Next(3) == 0;
+            body = fits ? SchemaFuzzer.Bytes(valid) : fuzzer.Mutated(valid);
             request.Content = new ByteArrayContent(body);
             string type = random.Next(40) == 0 ? "text/plain" : "application/json";
             request.Content.Headers.TryAddWithoutValidation("Content-Type", type);
@@ -88,6 +92,11 @@ public sealed class FuzzTests
             string text = await response.Content.ReadAsStringAsync(limit.Token);
             int status = (int)response.StatusCode;
             seen.AddOrUpdate((path, status), 1, static (_, n) => n + 1);
+            if (fits && status == 400)
+            {
+                refused.AddOrUpdate(text[..Math.Min(text.Length, 200)], 1, static (_, n) => n + 1);
+            }
+
             string? problem = Problem(status, response.Content.Headers.ContentType?.MediaType, text, path);
             if (problem is not null)
             {
