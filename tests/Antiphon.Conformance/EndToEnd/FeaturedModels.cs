@@ -11,7 +11,7 @@ internal static class FeaturedModels
         ["plain attention"] = spec => spec.Layers.All(l => l is { Mixer: AttentionSpec { Window: 0 }, FeedForward: DenseSpec }),
         ["window"] = spec => spec.Layers.Any(l => l.Mixer is AttentionSpec { Window: > 0 }),
         ["sinks"] = spec => spec.Layers.Any(l => l.Mixer is AttentionSpec { Sinks: true }),
-        ["experts"] = spec => spec.Layers.Any(l => l.FeedForward is MixtureSpec),
+        ["experts"] = spec => spec.Layers.All(l => l.Mixer is AttentionSpec) && spec.Layers.Any(l => l.FeedForward is MixtureSpec),
         ["latent attention"] = spec => spec.Layers.Any(l => l.Mixer is LatentAttentionSpec),
         ["recurrent"] = spec => spec.Layers.Any(l => l.Mixer is GatedDeltaNetSpec),
     };
