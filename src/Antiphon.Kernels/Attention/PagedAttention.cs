@@ -86,7 +86,7 @@ public sealed unsafe class PagedAttention : IDisposable
         if (partials.Length < partialFloats)
         {
             partials.Dispose();
-            partials = new NativeBuffer<float>(partialFloats);
+            partials = new NativeBuffer<float>(partialFloats + (partialFloats / 2)); // grows with the context
         }
 
         fixed (AttentionSlice* first = slices)

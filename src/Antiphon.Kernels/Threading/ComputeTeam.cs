@@ -116,7 +116,7 @@ public sealed unsafe class ComputeTeam : IDisposable
         {
             buffer?.Dispose();
             scratch[worker] = null;
-            scratch[worker] = buffer = new NativeBuffer<byte>(bytes);
+            scratch[worker] = buffer = new NativeBuffer<byte>(bytes + (bytes / 4)); // a need that creeps up must not allocate each time
         }
 
         return buffer.Pointer;

@@ -6,7 +6,8 @@ namespace Antiphon.Models;
 internal sealed unsafe class Scratch<T> : IDisposable
     where T : unmanaged
 {
-    private NativeBuffer<T> buffer = new(0);
+    // Tables grow with the context, a few elements every few steps: small ones have their room from the beginning.
+    private NativeBuffer<T> buffer = new(1024);
 
     /// <summary>Room for at least so many elements, with whatever they held.</summary>
     public T* Take(long count)
