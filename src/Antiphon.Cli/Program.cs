@@ -1,1 +1,3 @@
-return 0;
+using Antiphon.Cli;
+
+return await AntiphonCommand.RunAsync(args, Terminal.OfProcess()).ConfigureAwait(false);

@@ -9,6 +9,7 @@ internal static unsafe class BlockDecoders<T>
 {
     private const int Batch = 16;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q8_0(byte* source, int count, float* values)
     {
         float* scales = stackalloc float[Batch];
@@ -27,6 +28,7 @@ internal static unsafe class BlockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q4_0(byte* source, int count, float* values)
     {
         float* scales = stackalloc float[Batch];
@@ -47,6 +49,7 @@ internal static unsafe class BlockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q4_1(byte* source, int count, float* values)
     {
         float* scales = stackalloc float[Batch];
@@ -69,6 +72,7 @@ internal static unsafe class BlockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q5_0(byte* source, int count, float* values)
     {
         float* scales = stackalloc float[Batch];
@@ -89,6 +93,7 @@ internal static unsafe class BlockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q5_1(byte* source, int count, float* values)
     {
         float* scales = stackalloc float[Batch];
@@ -111,6 +116,7 @@ internal static unsafe class BlockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void IQ4_NL(byte* source, int count, float* values)
     {
         float* scales = stackalloc float[Batch];
@@ -131,6 +137,7 @@ internal static unsafe class BlockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void MXFP4(byte* source, int count, float* values)
     {
         Vector128<sbyte> levels = Nibbles.DoubledE2M1;

@@ -70,7 +70,7 @@ internal static unsafe class DotTiles<T>
         }
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private static void TwoByThree(float* w, long weightStride, float* x, long inputStride, int columns, float* sums)
     {
         T a0 = T.Load(sums), a1 = T.Load(sums + Lanes);
@@ -104,7 +104,7 @@ internal static unsafe class DotTiles<T>
     /// <summary>Four weight rows.</summary>
     private static class Four
     {
-        [MethodImpl(MethodImplOptions.NoInlining)]
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         public static void ByOne(float* w, long weightStride, float* x, int columns, float* sums)
         {
             T a0 = T.Load(sums), a1 = T.Load(sums + Lanes), a2 = T.Load(sums + (2 * Lanes)), a3 = T.Load(sums + (3 * Lanes));
@@ -127,7 +127,7 @@ internal static unsafe class DotTiles<T>
             a3.Store(sums + (3 * Lanes));
         }
 
-        [MethodImpl(MethodImplOptions.NoInlining)]
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         public static void ByTwo(float* w, long weightStride, float* x, long inputStride, int columns, float* sums)
         {
             T a0 = T.Load(sums), a1 = T.Load(sums + Lanes), a2 = T.Load(sums + (2 * Lanes)), a3 = T.Load(sums + (3 * Lanes));
@@ -161,7 +161,7 @@ internal static unsafe class DotTiles<T>
             b3.Store(sums + (7 * Lanes));
         }
 
-        [MethodImpl(MethodImplOptions.NoInlining)]
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         public static void ByFour(float* w, long weightStride, float* x, long inputStride, int columns, float* sums)
         {
             T a0 = T.Load(sums), a1 = T.Load(sums + Lanes), a2 = T.Load(sums + (2 * Lanes)), a3 = T.Load(sums + (3 * Lanes));
@@ -217,7 +217,7 @@ internal static unsafe class DotTiles<T>
             d3.Store(sums + (15 * Lanes));
         }
 
-        [MethodImpl(MethodImplOptions.NoInlining)]
+        [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
         public static void BySix(float* w, long weightStride, float* x, long inputStride, int columns, float* sums)
         {
             T a0 = T.Load(sums), a1 = T.Load(sums + Lanes), a2 = T.Load(sums + (2 * Lanes)), a3 = T.Load(sums + (3 * Lanes));

@@ -1,9 +1,12 @@
+using System.Runtime.CompilerServices;
+
 namespace Antiphon.Kernels;
 
 /// <summary>Decoders of formats without blocks, which may have any number of columns.</summary>
 internal static unsafe class PlainDecoders<T>
     where T : unmanaged, ILanes<T>
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void F32(byte* source, int count, float* values)
     {
         int i = 0;
@@ -22,6 +25,7 @@ internal static unsafe class PlainDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void F16(byte* source, int count, float* values)
     {
         int i = 0;
@@ -36,6 +40,7 @@ internal static unsafe class PlainDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void BF16(byte* source, int count, float* values)
     {
         int i = 0;

@@ -7,6 +7,7 @@ namespace Antiphon.Kernels;
 internal static unsafe class SuperblockDecoders<T>
     where T : unmanaged, ILanes<T>
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q2_K(byte* source, int count, float* values)
     {
         for (int b = 0; b < count / 256; b++, source += 84, values += 256)
@@ -23,6 +24,7 @@ internal static unsafe class SuperblockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q3_K(byte* source, int count, float* values)
     {
         for (int b = 0; b < count / 256; b++, source += 110, values += 256)
@@ -41,6 +43,7 @@ internal static unsafe class SuperblockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q4_K(byte* source, int count, float* values)
     {
         for (int b = 0; b < count / 256; b++, source += 144, values += 256)
@@ -65,6 +68,7 @@ internal static unsafe class SuperblockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q5_K(byte* source, int count, float* values)
     {
         for (int b = 0; b < count / 256; b++, source += 176, values += 256)
@@ -88,6 +92,7 @@ internal static unsafe class SuperblockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Q6_K(byte* source, int count, float* values)
     {
         for (int b = 0; b < count / 256; b++, source += 210, values += 256)
@@ -109,6 +114,7 @@ internal static unsafe class SuperblockDecoders<T>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void IQ4_XS(byte* source, int count, float* values)
     {
         Vector128<sbyte> levels = Nibbles.NonLinear;

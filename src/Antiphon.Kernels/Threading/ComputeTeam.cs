@@ -64,6 +64,9 @@ public sealed unsafe class ComputeTeam : IDisposable
     /// <summary>Number of workers, the caller included.</summary>
     public int Size { get; }
 
+    /// <summary>Workers that wait without using the processor.</summary>
+    internal int Parked => Volatile.Read(ref parked);
+
     /// <summary>Runs all chunks and returns when the last is done. Not re-entrant; one caller at a time.</summary>
     /// <typeparam name="TWork">A struct, so that no call allocates.</typeparam>
     /// <remarks>If a chunk throws, chunks that have not begun are dropped, and the first exception is thrown here once no chunk runs any more.</remarks>

@@ -19,6 +19,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void LayerNorm(float* x, float* weight, float* bias, float* y, int count, float epsilon)
     {
         float mean = Sum(x, count) / count;
@@ -60,6 +61,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         Scale(1f / (norm > epsilon ? norm : epsilon), x, count);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void Softmax(float* x, int count, float scale)
     {
         if (scale != 1f)
@@ -94,6 +96,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         Scale(1f / sums.Sum(), x, count);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override float Dot(float* x, float* y, int count)
     {
         T sums = T.Zero;
@@ -111,6 +114,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         return sums.Sum();
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override float Sum(float* x, int count)
     {
         T sums = T.Zero;
@@ -128,6 +132,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         return sums.Sum();
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override float Maximum(float* x, int count)
     {
         T greatest = T.Broadcast(float.NegativeInfinity);
@@ -227,6 +232,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
     public override void ClampedSwiglu(float alpha, float limit, float* gate, float* up, float* y, int count) =>
         Map(new ClampedSwigluElements(alpha, limit), gate, up, y, count);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void RotateHalves(float* x, int heads, int stride, float* cosines, float* sines, int rotary)
     {
         int half = rotary / 2;
@@ -252,6 +258,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void RotatePairs(float* x, int heads, int stride, float* cosines, float* sines, int rotary)
     {
         int half = rotary / 2;
@@ -274,6 +281,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override int TopK(float* x, int count, Span<int> indices)
     {
         int wanted = Math.Min(count, indices.Length);
@@ -316,6 +324,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         static float Key(float value) => float.IsNaN(value) ? float.NegativeInfinity : value;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void FromHalf(Half* x, float* y, int count)
     {
         int i = 0;
@@ -330,6 +339,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void FromBFloat16(ushort* x, float* y, int count)
     {
         int i = 0;
@@ -348,6 +358,7 @@ internal sealed unsafe class VectorKernels<T> : VectorKernels
         (MathF.FusedMultiplyAdd(-b, sine, a * cosine), MathF.FusedMultiplyAdd(a, sine, b * cosine));
 
     /// <summary>y[i] = op(a[i], b[i]); a null b reads as zeros.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map<TOp>(TOp op, float* a, float* b, float* y, int count)
         where TOp : struct, IElementwise
     {

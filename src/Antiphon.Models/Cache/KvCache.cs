@@ -84,6 +84,13 @@ public abstract class KvCache : IDisposable
     /// </summary>
     public virtual int UsablePrefix(ReadOnlySpan<int> blocks) => blocks.Length;
 
+    /// <summary>
+    /// Sequences can share rows only if this is equal for both: rows of sequences planned to be long may differ from those of short ones.
+    /// 0 for all but models whose position encoding depends on length.
+    /// </summary>
+    /// <param name="plannedLength">See <see cref="Sequence.PlannedLength"/>.</param>
+    public virtual int PrefixScope(int plannedLength) => 0;
+
     /// <summary>The state of a new sequence that starts behind these blocks (none: an empty one); null for models without recurrent state.</summary>
     public virtual RecurrentState? CreateState(ReadOnlySpan<int> prefixBlocks) => null;
 

@@ -44,6 +44,12 @@ public sealed class Sequence : IDisposable
     /// <summary>The cache in which the rows are.</summary>
     public KvCache Cache { get; }
 
+    /// <summary>
+    /// Tokens that the sequence may grow to, prompt included; 0 (default) when that is not known. Models whose position encoding differs between short
+    /// and long sequences (LongRoPE) choose by it, since a change on the way would leave the rows so far wrong.
+    /// </summary>
+    public int PlannedLength { get; init; }
+
     /// <summary>Number of committed tokens.</summary>
     public int Length { get; private set; }
 
@@ -136,6 +142,18 @@ public sealed class Sequence : IDisposable
 
         CutTo(target);
         Length = target;
+    }
+
+    /// <summary>Uses another block that holds the same rows instead of its own, which it gives back: two sequences computed the same prefix.</summary>
+    /// <param name="index">Index in <see cref="Blocks"/> of a block full of committed tokens.</param>
+    /// <param name="block">The block to use; it gets a reference.</param>
+    public void Share(int index, int block)
+    {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((index + 1L) * Cache.BlockSize, Length, nameof(index));
+        Cache.Retain(block);
+        Cache.Release(blocks[index]);
+        blocks[index] = block;
     }
 
     /// <summary>Drops everything behind the first <paramref name="length"/> committed tokens.</summary>

@@ -22,8 +22,11 @@ public sealed class HuggingFaceFolder : ModelSource
         Config = JsonFile.ReadObject(At("config.json"));
         GenerationConfig = Optional("generation_config.json");
         TokenizerConfig = Optional("tokenizer_config.json");
-        TokenizerJson = File.Exists(At("tokenizer.json")) ? JsonFile.ReadBytes(At("tokenizer.json"), MaxTokenizerBytes) : null;
         ChatTemplates = ReadChatTemplates();
+        if (File.Exists(At("tokenizer.json")))
+        {
+            TokenizerJson = JsonFile.ReadBytes(At("tokenizer.json"), MaxTokenizerBytes);
+        }
     }
 
     /// <inheritdoc/>

@@ -55,7 +55,13 @@ public sealed class GgufConformanceTests
     {
         using JsonDocument index = Index();
         using GgufFile file = Open(set);
-        Assert.SkipWhen(!file.Metadata.Contains("test.u8.max"), "the index lists no metadata of this file");
+        if (file.Tensors.All(t => t.Format is TensorFormat.Q8_K or TensorFormat.Q8_1))
+        {
+            // The index lists no metadata for the file of activation types.
+            Assert.NotEmpty(file.Metadata.GetString("general.architecture"));
+            return;
+        }
+
         bool split = Directory.Exists(SharedMaterial.Path([.. Folder, set]));
         JsonElement[] expected = [.. index.RootElement.GetProperty("metadata").EnumerateArray().Where(m => !split || m.GetProperty("key").GetString() != "general.alignment")];
         KeyValuePair<string, GgufValue>[] actual = [.. file.Metadata.Entries.Where(e => !e.Key.StartsWith("split.", StringComparison.Ordinal))];

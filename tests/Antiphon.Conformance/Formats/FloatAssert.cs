@@ -13,7 +13,10 @@ internal static class FloatAssert
         {
             float wanted = BinaryPrimitives.ReadSingleLittleEndian(expected[(4 * i)..]);
             bool same = BitConverter.SingleToUInt32Bits(wanted) == BitConverter.SingleToUInt32Bits(actual[i]) || (wanted == 0 && actual[i] == 0);
-            Assert.True(same, $"{what}, value {i}: expected {wanted:R}, got {actual[i]:R}");
+            if (!same)
+            {
+                Assert.Fail($"{what}, value {i}: expected {wanted:R}, got {actual[i]:R}");
+            }
         }
     }
 }

@@ -1,0 +1,213 @@
+using System.Runtime.InteropServices;
+using Antiphon.Models;
+
+namespace Antiphon.Engine;
+
+/// <summary>
+/// The full cache blocks of past and running sequences, found by what stands in them. A node is a block; its children continue its text. The tree holds one
+/// reference to each of its blocks; a block that nobody else refers to is idle, and the one idle for longest is dropped when room is needed.
+/// </summary>
+/// <remarks>
+/// <para>A block is found by a keyed hash over its salt, all tokens before it and its own, and then its tokens and its parent are compared, so equal hashes are not
+/// enough to share.</para>
+/// <para>Two facts keep it simple. Whoever refers to a block refers to its ancestors, so below an idle block all is idle. A sequence gives its blocks back from
+/// the last to the first, so a block is always dropped before its parent.</para>
+/// <para>Used by the engine thread only. All memory is allocated at the start: a node is an index, that of its block.</para>
+/// </remarks>
+internal sealed class PrefixTree
+{
+    private const int NoBlock = -1;
+
+    private readonly KvCache cache;
+    private readonly SipHash hash = new();
+    private readonly ulong hashMask;
+    private readonly Dictionary<ulong, int> nodes;
+    private readonly bool[] present;
+    private readonly ulong[] hashes;
+    private readonly int[] parents;
+    private readonly int[] tokens;
+
+    // Idle blocks in a ring with a sentinel at index BlockCount, the one to drop first behind it.
+    private readonly int[] next;
+    private readonly int[] previous;
+
+    /// <summary>An empty tree.</summary>
+    /// <param name="cache">Where the blocks are.</param>
+    /// <param name="hashMask">Which bits of the hash count: fewer than all only to test collisions.</param>
+    public PrefixTree(KvCache cache, ulong hashMask = ulong.MaxValue)
+    {
+        this.hashMask = hashMask;
+        this.cache = cache;
+        nodes = new Dictionary<ulong, int>(cache.BlockCount);
+        present = new bool[cache.BlockCount];
+        hashes = new ulong[cache.BlockCount];
+        parents = new int[cache.BlockCount];
+        tokens = new int[checked(cache.BlockCount * cache.BlockSize)];
+        next = new int[cache.BlockCount + 1];
+        previous = new int[cache.BlockCount + 1];
+        next[cache.BlockCount] = previous[cache.BlockCount] = cache.BlockCount;
+    }
+
+    /// <summary>Blocks that only the tree refers to.</summary>
+    public int IdleBlocks { get; private set; }
+
+    /// <summary>Blocks dropped to make room.</summary>
+    public long Evictions { get; private set; }
+
+    /// <summary>How far a sequence has been entered: its place in the tree.</summary>
+    /// <param name="Hash">Hash of all blocks so far, or the salt's.</param>
+    /// <param name="Parent">The last block, or -1.</param>
+    /// <param name="Count">Number of blocks.</param>
+    /// <param name="Closed">Whether a hash collision keeps the rest out.</param>
+    public readonly record struct Path(ulong Hash, int Parent, int Count, bool Closed);
+
+    /// <summary>The path of a sequence without blocks, for a salt (or none).</summary>
+    public Path Root(string? salt) =>
+        new(salt is null ? hash.Hash([]) : hash.Hash(1, MemoryMarshal.AsBytes(salt.AsSpan())), NoBlock, 0, false);
+
+    /// <summary>The path of a sequence that shares with nobody but those of the same number.</summary>
+    public Path PrivateRoot(long number) => new(hash.Hash(2, MemoryMarshal.AsBytes(new ReadOnlySpan<long>(ref number))), NoBlock, 0, false);
+
+    /// <summary>Finds the longest run of blocks that hold the beginning of a text.</summary>
+    /// <param name="root">Where to start: the path of the salt.</param>
+    /// <param name="text">The tokens.</param>
+    /// <param name="found">Gets the blocks. No reference is taken.</param>
+    public void Match(Path root, ReadOnlySpan<int> text, List<int> found)
+    {
+        found.Clear();
+        Path path = root;
+        while (text.Length >= cache.BlockSize)
+        {
+            ReadOnlySpan<int> block = text[..cache.BlockSize];
+            ulong key = hash.Hash(path.Hash, MemoryMarshal.AsBytes(block)) & hashMask;
+            if (!nodes.TryGetValue(key, out int node) || !Holds(node, path.Parent, block))
+            {
+                break;
+            }
+
+            found.Add(node);
+            path = new Path(key, node, path.Count + 1, false);
+            text = text[cache.BlockSize..];
+        }
+
+        int usable = cache.UsablePrefix(CollectionsMarshal.AsSpan(found));
+        found.RemoveRange(usable, found.Count - usable);
+    }
+
+    /// <summary>How many of these blocks are idle.</summary>
+    public int CountIdle(List<int> blocks)
+    {
+        int idle = 0;
+        foreach (int block in blocks)
+        {
+            idle += cache.References(block) == 1 ? 1 : 0;
+        }
+
+        return idle;
+    }
+
+    /// <summary>Starts a sequence behind blocks that <see cref="Match"/> found.</summary>
+    public Sequence Start(Path root, ReadOnlySpan<int> text, List<int> found, out Path path)
+    {
+        path = root;
+        foreach (int block in found)
+        {
+            Use(block);
+            path = new Path(hashes[block], block, path.Count + 1, false);
+        }
+
+        return new Sequence(cache, CollectionsMarshal.AsSpan(found), text[..(found.Count * cache.BlockSize)]);
+    }
+
+    /// <summary>Enters the blocks of a sequence that became full and committed since the last time.</summary>
+    public void Enter(Sequence sequence, ref Path path)
+    {
+        while (!path.Closed && (path.Count + 1) * cache.BlockSize <= sequence.Length)
+        {
+            int block = sequence.Blocks[path.Count];
+            ReadOnlySpan<int> text = sequence.Tokens.Slice(path.Count * cache.BlockSize, cache.BlockSize);
+            ulong key = hash.Hash(path.Hash, MemoryMarshal.AsBytes(text)) & hashMask;
+            if (!nodes.TryGetValue(key, out int node))
+            {
+                cache.Retain(block);
+                Add(key, block, path.Parent, text);
+                node = block;
+            }
+            else if (!Holds(node, path.Parent, text))
+            {
+                path = path with { Closed = true };
+                return;
+            }
+            else
+            {
+                // Another sequence computed the same block at the same time: keep one.
+                Use(node);
+                sequence.Share(path.Count, node);
+            }
+
+            path = new Path(key, node, path.Count + 1, false);
+        }
+    }
+
+    /// <summary>Ends a sequence. Its blocks that nobody else uses become idle, the last first.</summary>
+    public void Release(Sequence sequence)
+    {
+        for (int i = sequence.Blocks.Length - 1; i >= 0; i--)
+        {
+            int block = sequence.Blocks[i];
+            if (present[block] && cache.References(block) == 2)
+            {
+                int last = previous[cache.BlockCount];
+                (next[last], previous[block], next[block], previous[cache.BlockCount]) = (block, last, cache.BlockCount, block);
+                IdleBlocks++;
+            }
+        }
+
+        sequence.Dispose();
+    }
+
+    /// <summary>Drops idle blocks until this many are free, or none is idle.</summary>
+    /// <returns>Whether so many are free.</returns>
+    public bool MakeRoom(int blocks)
+    {
+        while (cache.FreeBlocks < blocks && IdleBlocks > 0)
+        {
+            int block = next[cache.BlockCount];
+            Unlink(block);
+            nodes.Remove(hashes[block]);
+            present[block] = false;
+            cache.Release(block);
+            Evictions++;
+        }
+
+        return cache.FreeBlocks >= blocks;
+    }
+
+    private void Add(ulong key, int block, int parent, ReadOnlySpan<int> text)
+    {
+        nodes.Add(key, block);
+        present[block] = true;
+        hashes[block] = key;
+        parents[block] = parent;
+        text.CopyTo(tokens.AsSpan(block * cache.BlockSize));
+    }
+
+    private bool Holds(int node, int parent, ReadOnlySpan<int> text) =>
+        parents[node] == parent && tokens.AsSpan(node * cache.BlockSize, cache.BlockSize).SequenceEqual(text);
+
+    // Called before a reference is taken.
+    private void Use(int block)
+    {
+        if (cache.References(block) == 1)
+        {
+            Unlink(block);
+        }
+    }
+
+    private void Unlink(int block)
+    {
+        next[previous[block]] = next[block];
+        previous[next[block]] = previous[block];
+        IdleBlocks--;
+    }
+}

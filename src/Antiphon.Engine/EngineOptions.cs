@@ -1,0 +1,50 @@
+namespace Antiphon.Engine;
+
+/// <summary>How the engine runs. Checked by the engine's constructor, which throws an <see cref="InvalidRequestException"/> that names the field.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>The engine's name in metrics; default <c>default</c>.</summary>
+    public string Name { get; init; } = "default";
+
+    /// <summary>Tokens in a cache block, 1 to 1024; default 16.</summary>
+    public int BlockSize { get; init; } = 16;
+
+    /// <summary>Blocks in the pool; null: from <see cref="CacheBytes"/>.</summary>
+    public int? BlockCount { get; init; }
+
+    /// <summary>
+    /// Bytes of the pool; null: automatic, which is what <see cref="MaxSequences"/> sequences of full context length would take, at most half of the
+    /// free memory, and at least one sequence of full length if three quarters of the free memory hold that.
+    /// </summary>
+    public long? CacheBytes { get; init; }
+
+    /// <summary>Longest sequence, prompt and answer, in tokens; null: as long as the model and the pool allow.</summary>
+    public int? ContextLength { get; init; }
+
+    /// <summary>Most sequences that run at once (each choice of a request is one); default 32.</summary>
+    public int MaxSequences { get; init; } = 32;
+
+    /// <summary>Most tokens in one step, at least <see cref="MaxSequences"/>; default 512. Running answers go first, prompts share the rest.</summary>
+    public int TokenBudget { get; init; } = 512;
+
+    /// <summary>
+    /// Most prompt tokens, over all prompts, in a step that also carries running answers, which bounds the time between their tokens; default 64.
+    /// Steps without running answers use the whole <see cref="TokenBudget"/>.
+    /// </summary>
+    public int PrefillChunk { get; init; } = 64;
+
+    /// <summary>Most requests that may wait beside those that run; default 1024. More are refused with <see cref="QueueFullException"/>.</summary>
+    public int QueueLimit { get; init; } = 1024;
+
+    /// <summary>Whether requests share the cache blocks of equal prefixes; default true. When false, only choices of one request share.</summary>
+    public bool PrefixCaching { get; init; } = true;
+
+    /// <summary>Who goes first; default <see cref="FcfsPolicy"/>.</summary>
+    public ISchedulingPolicy Policy { get; init; } = new FcfsPolicy();
+
+    /// <summary>After how many failed forward passes in a row the engine gives up and refuses further requests; default 3.</summary>
+    public int MaxForwardFailures { get; init; } = 3;
+
+    /// <summary>The clock of arrivals and latencies.</summary>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+}

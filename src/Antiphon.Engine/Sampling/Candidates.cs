@@ -1,0 +1,294 @@
+using System.Numerics;
+
+namespace Antiphon.Engine;
+
+/// <summary>
+/// The tokens that may still be chosen, with their logits. Truncations shrink the set; whoever needs probabilities calls <see cref="Softmax"/> on what is
+/// left. One object serves all choices of an engine in turn; nothing is allocated after its creation.
+/// </summary>
+internal sealed class Candidates(int vocabularySize)
+{
+    private readonly int[] tokens = new int[vocabularySize];
+    private readonly float[] logits = new float[vocabularySize];
+    private readonly float[] probabilities = new float[vocabularySize];
+    private readonly ulong[] keys = new ulong[vocabularySize];
+    private bool sorted;
+
+    public int Count { get; private set; }
+
+    public ReadOnlySpan<int> Tokens => tokens.AsSpan(0, Count);
+
+    public ReadOnlySpan<float> Logits => logits.AsSpan(0, Count);
+
+    /// <summary>What the last <see cref="Softmax"/> computed; sums to 1.</summary>
+    public ReadOnlySpan<float> Probabilities => probabilities.AsSpan(0, Count);
+
+    /// <summary>Starts with all tokens whose logit is at least <paramref name="lowest"/> and not minus infinity.</summary>
+    public void Load(ReadOnlySpan<float> values, float lowest = float.NegativeInfinity)
+    {
+        int count = 0;
+        for (int i = 0; i < values.Length; i++)
+        {
+            float value = values[i];
+            if (value >= lowest && value != float.NegativeInfinity)
+            {
+                tokens[count] = i;
+                logits[count++] = value;
+            }
+        }
+
+        Count = count;
+        sorted = false;
+    }
+
+    /// <summary>Divides all logits.</summary>
+    public void Divide(float divisor)
+    {
+        Span<float> values = logits.AsSpan(0, Count);
+        for (int i = 0; i < values.Length; i++)
+        {
+            values[i] /= divisor;
+        }
+    }
+
+    /// <summary>Computes <see cref="Probabilities"/>.</summary>
+    public void Softmax()
+    {
+        ReadOnlySpan<float> source = Logits;
+        Span<float> target = probabilities.AsSpan(0, Count);
+        float highest = LogitMath.Max(source);
+        Vector<float> offset = new(highest);
+        double sum = 0;
+        int i = 0;
+        for (; i <= source.Length - Vector<float>.Count; i += Vector<float>.Count)
+        {
+            Vector<float> exponentials = Vector.Exp(new Vector<float>(source[i..]) - offset);
+            exponentials.CopyTo(target[i..]);
+            sum += Vector.Sum(exponentials);
+        }
+
+        for (; i < source.Length; i++)
+        {
+            target[i] = MathF.Exp(source[i] - highest);
+            sum += target[i];
+        }
+
+        float scale = (float)(1 / sum);
+        for (i = 0; i < target.Length; i++)
+        {
+            target[i] *= scale;
+        }
+    }
+
+    /// <summary>Keeps the <paramref name="count"/> most likely, sorted; of equals those with the lower token.</summary>
+    public void KeepTop(int count)
+    {
+        if (count < Count / 8)
+        {
+            SelectTop(count);
+        }
+        else
+        {
+            SortByLogit();
+            Count = Math.Min(Count, count);
+        }
+    }
+
+    /// <summary>Sorts, the most likely first; equals by token.</summary>
+    public void SortByLogit()
+    {
+        if (sorted)
+        {
+            return;
+        }
+
+        Span<ulong> order = keys.AsSpan(0, Count);
+        for (int i = 0; i < order.Length; i++)
+        {
+            order[i] = Key(logits[i], tokens[i]);
+        }
+
+        order.Sort();
+        Unpack(order);
+    }
+
+    /// <summary>Sorts by a score of each candidate, lowest first; equals stay in order. Probabilities move along.</summary>
+    public void SortBy(Span<float> scores)
+    {
+        Span<ulong> order = keys.AsSpan(0, Count);
+        for (int i = 0; i < order.Length; i++)
+        {
+            // Scores are not negative, so their bits are ordered as they are.
+            order[i] = ((ulong)BitConverter.SingleToUInt32Bits(scores[i]) << 32) | (uint)i;
+        }
+
+        order.Sort();
+        Permute(order, tokens, scores);
+        Permute(order, logits, scores);
+        Permute(order, probabilities, scores);
+        sorted = false;
+    }
+
+    /// <summary>Keeps the first <paramref name="count"/>.</summary>
+    public void KeepFirst(int count) => Count = count;
+
+    /// <summary>Keeps candidates whose value (logits, probabilities) is at least a bound, in their order. Probabilities stay those of the larger set.</summary>
+    public void KeepAtLeast(ReadOnlySpan<float> values, float bound)
+    {
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (values[i] >= bound)
+            {
+                Move(i, kept++);
+            }
+        }
+
+        Count = kept;
+    }
+
+    /// <summary>Removes candidates at least as likely as a bound, except one.</summary>
+    public void DropAtLeast(float probability, int except)
+    {
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (probabilities[i] < probability || i == except)
+            {
+                Move(i, kept++);
+            }
+        }
+
+        Count = kept;
+    }
+
+    /// <summary>Draws by probability; <paramref name="uniform"/> is in [0, 1). Returns the index.</summary>
+    public int Draw(double uniform)
+    {
+        double sum = 0;
+        foreach (float probability in Probabilities)
+        {
+            sum += probability;
+        }
+
+        double target = uniform * sum;
+        double passed = 0;
+        int last = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (probabilities[i] > 0)
+            {
+                passed += probabilities[i];
+                last = i;
+                if (passed > target)
+                {
+                    break;
+                }
+            }
+        }
+
+        return last;
+    }
+
+    private void Move(int from, int to)
+    {
+        tokens[to] = tokens[from];
+        logits[to] = logits[from];
+        probabilities[to] = probabilities[from];
+    }
+
+    // A max-heap of the smallest keys: most candidates are turned away by one comparison.
+    private void SelectTop(int count)
+    {
+        Span<ulong> heap = keys.AsSpan(0, count);
+        for (int i = 0; i < count; i++)
+        {
+            heap[i] = Key(logits[i], tokens[i]);
+        }
+
+        for (int i = (count / 2) - 1; i >= 0; i--)
+        {
+            SiftDown(heap, i);
+        }
+
+        for (int i = count; i < Count; i++)
+        {
+            ulong key = Key(logits[i], tokens[i]);
+            if (key < heap[0])
+            {
+                heap[0] = key;
+                SiftDown(heap, 0);
+            }
+        }
+
+        heap.Sort();
+        Count = count;
+        Unpack(heap);
+    }
+
+    private static void SiftDown(Span<ulong> heap, int at)
+    {
+        ulong moving = heap[at];
+        while (true)
+        {
+            int child = (2 * at) + 1;
+            if (child >= heap.Length)
+            {
+                break;
+            }
+
+            if (child + 1 < heap.Length && heap[child + 1] > heap[child])
+            {
+                child++;
+            }
+
+            if (heap[child] <= moving)
+            {
+                break;
+            }
+
+            heap[at] = heap[child];
+            at = child;
+        }
+
+        heap[at] = moving;
+    }
+
+    private void Unpack(ReadOnlySpan<ulong> order)
+    {
+        for (int i = 0; i < order.Length; i++)
+        {
+            tokens[i] = (int)(uint)order[i];
+            logits[i] = FromKey(order[i]);
+        }
+
+        sorted = true;
+    }
+
+    // Rising keys: falling logits, then rising tokens. -0 and +0 count as equal.
+    private static ulong Key(float logit, int token)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(logit + 0f);
+        uint rising = (bits & 0x80000000) != 0 ? ~bits : bits | 0x80000000;
+        return ((ulong)~rising << 32) | (uint)token;
+    }
+
+    private static float FromKey(ulong key)
+    {
+        uint rising = ~(uint)(key >> 32);
+        return BitConverter.UInt32BitsToSingle((rising & 0x80000000) != 0 ? rising & 0x7FFFFFFF : ~rising);
+    }
+
+    // The scores have done their duty when the keys are built: their memory holds the permuted values.
+    private static void Permute<T>(ReadOnlySpan<ulong> order, T[] values, Span<float> scratch)
+        where T : unmanaged
+    {
+        Span<T> moved = System.Runtime.InteropServices.MemoryMarshal.Cast<float, T>(scratch)[..order.Length];
+        for (int i = 0; i < order.Length; i++)
+        {
+            moved[i] = values[(uint)order[i]];
+        }
+
+        moved.CopyTo(values);
+    }
+}

@@ -1,0 +1,167 @@
+namespace Antiphon.Kernels;
+
+/// <summary>
+/// Attention of query rows over a paged cache: grouped-query, windowed, soft-capped, with sinks, with explicit visibility, with values shorter than keys.
+/// </summary>
+/// <remarks>
+/// The order of every sum is fixed by absolute cache rows: scores in sixteen lanes; an online softmax over tiles of 32 rows; fresh sums for each
+/// segment of 512 rows; segments merged in order. So an output depends on its query and on what it sees alone: not on the batch, the size of prompt
+/// chunks, the number of workers, or the tier (which all give the same bits). Cached values must be finite.
+/// One instance serves one caller at a time; it keeps the memory that it needs between calls.
+/// </remarks>
+public sealed unsafe class PagedAttention : IDisposable
+{
+    private readonly KernelTier tier;
+    private NativeBuffer<AttentionItem> items = new(16);
+    private NativeBuffer<float> partials = new(0);
+
+    /// <summary>Attention with the kernels of a tier; null: <see cref="CpuFeatures.DefaultTier"/>.</summary>
+    /// <exception cref="ArgumentException">This machine does not have the tier.</exception>
+    public PagedAttention(KernelTier? tier = null) => this.tier = CpuFeatures.Resolve(tier);
+
+    /// <summary>Computes the outputs of all slices.</summary>
+    /// <param name="shape">The layer's attention.</param>
+    /// <param name="keys">The keys' cache.</param>
+    /// <param name="values">The values' cache.</param>
+    /// <param name="blockSize">Rows in a cache block.</param>
+    /// <param name="slices">The queries.</param>
+    /// <param name="sinks">A logit for each query head that takes part in the softmax without a value, or null.</param>
+    /// <param name="team">Who computes.</param>
+    /// <exception cref="ArgumentException">The shape contradicts itself, or the cache's format is none of F32, F16, BF16.</exception>
+    public void Run(
+        in AttentionShape shape, in PagedRows keys, in PagedRows values, int blockSize, ReadOnlySpan<AttentionSlice> slices, float* sinks, ComputeTeam team)
+    {
+        Check(shape, keys.Format, values.Format, blockSize);
+        int group = shape.QueryHeads / shape.KeyValueHeads;
+        int heads = Math.Min(group, AttentionTiles.MostQueries);
+        int tileRows = Math.Max(1, AttentionTiles.MostQueries / heads);
+
+        // Items over whole contexts if there are enough of them to go round; else long contexts are split into segments.
+        long whole = 0;
+        foreach (ref readonly AttentionSlice slice in slices)
+        {
+            whole += (slice.Rows + tileRows - 1L) / tileRows * shape.KeyValueHeads * ((group + heads - 1) / heads);
+        }
+
+        bool split = team.Size > 1 && whole < 4L * team.Size;
+        int count = 0;
+        long partialFloats = 0;
+        long stateFloats = AttentionTiles.StateFloats(shape.ValueSize);
+        for (int s = 0; s < slices.Length; s++)
+        {
+            ref readonly AttentionSlice slice = ref slices[s];
+            for (int row = 0; row < slice.Rows; row += tileRows)
+            {
+                int rows = Math.Min(tileRows, slice.Rows - row);
+                int end = slice.Visible is null ? slice.FirstRow + row + rows : slice.FirstRow + slice.Rows;
+                int segments = (int)(((long)end + AttentionTiles.SegmentRows - 1) / AttentionTiles.SegmentRows);
+                for (int head = 0; head < shape.QueryHeads; head += heads)
+                {
+                    // A group of heads that is no multiple ends where the next key head begins.
+                    int left = group - (head % group);
+                    int taken = Math.Min(heads, left);
+                    bool parts = split && segments > 1;
+                    for (int segment = 0; segment < segments; segment = parts ? segment + 1 : segments)
+                    {
+                        AttentionItem item = new()
+                        {
+                            Slice = s,
+                            Row = row,
+                            Rows = rows,
+                            Head = head,
+                            Heads = taken,
+                            Segment = segment,
+                            SegmentEnd = parts ? segment + 1 : segments,
+                            Partial = parts ? partialFloats : -1,
+                        };
+                        Append(ref count, item);
+                        partialFloats += parts ? stateFloats * rows * taken : 0;
+                    }
+
+                    head -= heads - taken;
+                }
+            }
+        }
+
+        if (partials.Length < partialFloats)
+        {
+            partials.Dispose();
+            partials = new NativeBuffer<float>(partialFloats);
+        }
+
+        fixed (AttentionSlice* first = slices)
+        {
+            AttentionProblem problem = new()
+            {
+                Shape = shape,
+                Keys = keys,
+                Values = values,
+                BlockSize = blockSize,
+                Slices = first,
+                Sinks = sinks,
+                Items = items.Pointer,
+                ItemCount = count,
+                Partials = partials.Pointer,
+            };
+            switch (tier)
+            {
+                case KernelTier.Portable:
+                    Run<LanesPortable>(problem, team);
+                    break;
+                case KernelTier.Avx2:
+                    Run<Lanes256>(problem, team);
+                    break;
+                default:
+                    Run<Lanes512>(problem, team);
+                    break;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        items.Dispose();
+        partials.Dispose();
+    }
+
+    private static void Run<T>(in AttentionProblem problem, ComputeTeam team)
+        where T : unmanaged, ILanes<T>
+    {
+        AttentionWork<T> work = new(problem, team);
+        team.Run(ref work, problem.ItemCount);
+        AttentionMerge<T> merge = new(problem, team);
+        team.Run(ref merge, merge.Chunks);
+    }
+
+    private static void Check(in AttentionShape shape, TensorFormat keys, TensorFormat values, int blockSize)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(blockSize, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(shape.Window);
+        if (shape.KeyValueHeads < 1 || shape.QueryHeads < 1 || shape.QueryHeads % shape.KeyValueHeads != 0 || shape.KeySize < 1 || shape.ValueSize < 1)
+        {
+            throw new ArgumentException(
+                $"attention of {shape.QueryHeads} query heads on {shape.KeyValueHeads} key heads, sizes {shape.KeySize} and {shape.ValueSize}", nameof(shape));
+        }
+
+        if (!IsCached(keys) || !IsCached(values))
+        {
+            throw new ArgumentException($"a cache of {keys} keys and {values} values; only F32, F16 and BF16 can be read", nameof(keys));
+        }
+
+        static bool IsCached(TensorFormat format) => format is TensorFormat.F32 or TensorFormat.F16 or TensorFormat.BF16;
+    }
+
+    private void Append(ref int count, in AttentionItem item)
+    {
+        if (count == items.Length)
+        {
+            NativeBuffer<AttentionItem> larger = new(2 * items.Length);
+            items.Span(0, count).CopyTo(larger.Span(0, count));
+            items.Dispose();
+            items = larger;
+        }
+
+        items.Pointer[count++] = item;
+    }
+}

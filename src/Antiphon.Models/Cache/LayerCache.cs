@@ -1,0 +1,119 @@
+using Antiphon.Kernels;
+
+namespace Antiphon.Models;
+
+/// <summary>The keys and values of one layer in all blocks.</summary>
+internal sealed unsafe class LayerCache
+{
+    private readonly int blockSize;
+    private byte* keys;
+    private byte* values;
+
+    private LayerCache(KvFormat format, int heads, int keySize, int valueSize, bool valuesAreKeys, int blockSize)
+    {
+        this.blockSize = blockSize;
+        Format = format;
+        Heads = heads;
+        KeySize = keySize;
+        ValueSize = valueSize;
+        ValuesAreKeys = valuesAreKeys;
+        ElementBytes = format == KvFormat.F32 ? 4 : 2;
+        KeyBlockBytes = checked((long)heads * blockSize * keySize * ElementBytes);
+        ValueBlockBytes = valuesAreKeys ? 0 : checked((long)heads * blockSize * valueSize * ElementBytes);
+    }
+
+    public KvFormat Format { get; }
+
+    /// <summary>Key and value heads.</summary>
+    public int Heads { get; }
+
+    public int KeySize { get; }
+
+    public int ValueSize { get; }
+
+    /// <summary>Whether values are the first part of keys.</summary>
+    public bool ValuesAreKeys { get; }
+
+    public int ElementBytes { get; }
+
+    public long KeyBlockBytes { get; }
+
+    public long ValueBlockBytes { get; }
+
+    /// <summary>Bytes of a block, keys and values.</summary>
+    public long BlockBytes => checked(KeyBlockBytes + ValueBlockBytes);
+
+    /// <summary>The layout for a mixer; null where it caches no rows.</summary>
+    public static LayerCache? Of(MixerSpec? mixer, KvFormat format, int blockSize) => mixer switch
+    {
+        AttentionSpec attention => new LayerCache(format, attention.KeyValueHeads, attention.HeadSize, attention.HeadSize, false, blockSize),
+        LatentAttentionSpec latent => new LayerCache(format, 1, latent.LatentRank + latent.RotatedSize, latent.LatentRank, true, blockSize),
+        _ => null,
+    };
+
+    public void Place(byte* memory, int blockCount)
+    {
+        keys = memory;
+        values = memory + (KeyBlockBytes * blockCount);
+    }
+
+    /// <summary>All keys.</summary>
+    public PagedRows Keys => new(ElementFormat, keys, KeyBlockBytes / ElementBytes, (long)blockSize * KeySize, KeySize);
+
+    /// <summary>All values.</summary>
+    public PagedRows Values => ValuesAreKeys ? Keys : new(ElementFormat, values, ValueBlockBytes / ElementBytes, (long)blockSize * ValueSize, ValueSize);
+
+    private TensorFormat ElementFormat => Format switch { KvFormat.F32 => TensorFormat.F32, KvFormat.F16 => TensorFormat.F16, _ => TensorFormat.BF16 };
+
+    /// <summary>Stores one token's keys and values, given head after head.</summary>
+    public void Write(VectorKernels kernels, int block, int row, float* key, float* value)
+    {
+        for (int head = 0; head < Heads; head++)
+        {
+            Store(kernels, key + (head * KeySize), Keys.Row(block, head, row), KeySize);
+            if (!ValuesAreKeys)
+            {
+                Store(kernels, value + (head * ValueSize), Values.Row(block, head, row), ValueSize);
+            }
+        }
+    }
+
+    public void CopyBlock(int source, int destination)
+    {
+        Copy(Keys.Row(source, 0, 0), Keys.Row(destination, 0, 0), KeyBlockBytes);
+        if (!ValuesAreKeys)
+        {
+            Copy(Values.Row(source, 0, 0), Values.Row(destination, 0, 0), ValueBlockBytes);
+        }
+    }
+
+    public void CopyRow(int sourceBlock, int sourceRow, int destinationBlock, int destinationRow)
+    {
+        for (int head = 0; head < Heads; head++)
+        {
+            Copy(Keys.Row(sourceBlock, head, sourceRow), Keys.Row(destinationBlock, head, destinationRow), (long)KeySize * ElementBytes);
+            if (!ValuesAreKeys)
+            {
+                Copy(Values.Row(sourceBlock, head, sourceRow), Values.Row(destinationBlock, head, destinationRow), (long)ValueSize * ElementBytes);
+            }
+        }
+    }
+
+    private void Store(VectorKernels kernels, float* source, byte* destination, int count)
+    {
+        switch (Format)
+        {
+            case KvFormat.F32:
+                Copy((byte*)source, destination, count * sizeof(float));
+                break;
+            case KvFormat.F16:
+                kernels.ToHalf(source, (Half*)destination, count);
+                break;
+            default:
+                kernels.ToBFloat16(source, (ushort*)destination, count);
+                break;
+        }
+    }
+
+    private static void Copy(byte* source, byte* destination, long bytes) => Buffer.MemoryCopy(source, destination, bytes, bytes);
+}

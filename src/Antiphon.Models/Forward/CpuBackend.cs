@@ -1,0 +1,236 @@
+using Antiphon.Kernels;
+
+namespace Antiphon.Models;
+
+/// <summary>Runs a spec over step batches on the processor. A row's result depends on its sequence alone, bit for bit, whatever else is in the batch.</summary>
+internal sealed unsafe class CpuBackend : IBackend
+{
+    private readonly ModelSpec spec;
+    private readonly ModelWeights weights;
+    private readonly ComputeTeam team;
+    private readonly KvFormat kvFormat;
+    private readonly long snapshotBytes;
+    private readonly RecurrentLayout? recurrent;
+    private readonly int[] ropeOfLayer;
+    private readonly RopeSpec? longRope;
+    private readonly StepRows rows;
+    private readonly LayerContext context;
+    private readonly MixtureLayer mixtures;
+    private readonly Scratch<float> residual = new();
+    private readonly Scratch<float> mixerOutput = new();
+    private readonly Scratch<float> feedForwardOutput = new();
+
+    public CpuBackend(ModelSpec spec, ModelWeights weights, ComputeTeam team, KvFormat kvFormat, long snapshotBytes)
+    {
+        this.spec = spec;
+        this.weights = weights;
+        this.team = team;
+        this.kvFormat = kvFormat;
+        this.snapshotBytes = snapshotBytes;
+        recurrent = RecurrentLayout.Of(spec);
+        var ropes = new List<RopeSpec>();
+        ropeOfLayer = new int[spec.Layers.Count];
+        for (int i = 0; i < ropeOfLayer.Length; i++)
+        {
+            RopeSpec? rope = spec.Layers[i].Mixer switch
+            {
+                AttentionSpec attention => attention.Positions as RopeSpec,
+                LatentAttentionSpec latent => latent.Rope,
+                _ => null,
+            };
+            ropeOfLayer[i] = rope is null ? -1 : ropes.IndexOf(rope);
+            if (rope is not null && ropeOfLayer[i] < 0)
+            {
+                ropeOfLayer[i] = ropes.Count;
+                ropes.Add(rope);
+            }
+
+            longRope ??= rope?.LongFrequencies is null ? null : rope;
+        }
+
+        rows = new StepRows([.. ropes]);
+        context = new LayerContext(team, rows, spec.Width);
+        mixtures = new MixtureLayer(spec.Width);
+    }
+
+    public int VocabularySize => spec.VocabularySize;
+
+    public int ContextLength => spec.ContextLength;
+
+    public long CacheBytesPerToken => CpuKvCache.BytesPerToken(spec, kvFormat);
+
+    public KvCache CreateCache(int blockSize, int blockCount) => new CpuKvCache(spec, kvFormat, recurrent, snapshotBytes, blockSize, blockCount);
+
+    public void Forward(StepBatch batch)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        Check(batch);
+        if (batch.Tokens.Length == 0)
+        {
+            batch.PrepareLogits(spec.VocabularySize);
+            return;
+        }
+
+        rows.Prepare(batch, longRope);
+        Begin();
+        float* x = residual.Take((long)rows.Count * spec.Width);
+        var embed = new EmbedWork
+        {
+            Weights = weights, Spec = spec, Kernels = context.Kernels, Rows = rows, Output = x, Spare = context.PerWorker.Take((long)team.Size * spec.Width),
+        };
+        RowWork.Run(team, ref embed, rows.Count, 2L * spec.Width);
+        for (int layer = 0; layer < weights.Layers.Length; layer++)
+        {
+            RunLayer(layer, x);
+        }
+
+        foreach (ref readonly Run run in rows.Runs)
+        {
+            run.State?.Advance(run.Count);
+        }
+
+        Logits(batch, x);
+    }
+
+    public void Dispose()
+    {
+        rows.Dispose();
+        context.Dispose();
+        mixtures.Dispose();
+        residual.Dispose();
+        mixerOutput.Dispose();
+        feedForwardOutput.Dispose();
+    }
+
+    private void Check(StepBatch batch)
+    {
+        foreach (int token in batch.Tokens)
+        {
+            if ((uint)token >= (uint)spec.VocabularySize)
+            {
+                throw new ArgumentException($"token {token} is not in the vocabulary of {spec.VocabularySize}", nameof(batch));
+            }
+        }
+
+        foreach (int position in batch.Positions)
+        {
+            if ((uint)position >= (uint)spec.ContextLength)
+            {
+                throw new ArgumentException($"position {position} is outside the context of {spec.ContextLength} tokens", nameof(batch));
+            }
+        }
+    }
+
+    private void Begin()
+    {
+        bool ticked = false;
+        foreach (ref readonly Run run in rows.Runs)
+        {
+            if (run.State is { } state)
+            {
+                if (!ticked)
+                {
+                    state.Snapshots.Tick();
+                    ticked = true;
+                }
+
+                state.Begin(run.Sequence, run.Count);
+            }
+        }
+    }
+
+    private void RunLayer(int layer, float* x)
+    {
+        LayerWeights own = weights.Layers[layer];
+        LayerSpec layerSpec = own.Spec;
+        bool parallel = layerSpec.Residual != ResidualForm.Sequential;
+        float* mixed = mixerOutput.Take((long)rows.Count * spec.Width);
+        if (own.Mixer is not null)
+        {
+            Enter(own.MixerNorm, x);
+            switch (own.Mixer)
+            {
+                case AttentionWeights attention:
+                    AttentionLayer.Run(context, (AttentionSpec)layerSpec.Mixer!, attention, ropeOfLayer[layer], layer, mixed);
+                    break;
+                case LatentAttentionWeights latent:
+                    LatentAttentionLayer.Run(context, (LatentAttentionSpec)layerSpec.Mixer!, latent, ropeOfLayer[layer], layer, mixed);
+                    break;
+                case GatedDeltaNetWeights net:
+                    GatedDeltaNetLayer.Run(context, (GatedDeltaNetSpec)layerSpec.Mixer!, net, layer, mixed);
+                    break;
+            }
+
+            if (!parallel)
+            {
+                Add(own.MixerPostNorm, mixed, x, layerSpec.ResidualScale);
+            }
+        }
+
+        if (own.FeedForward is not null)
+        {
+            // With one norm for both parts, the mixer's input is still in place.
+            if (layerSpec.Residual != ResidualForm.Parallel)
+            {
+                Enter(own.FeedForwardNorm, x);
+            }
+
+            float* fed = feedForwardOutput.Take((long)rows.Count * spec.Width);
+            switch (own.FeedForward)
+            {
+                case DenseWeights dense:
+                    FeedForwardLayer.Run(context, context.Input, dense, ((DenseSpec)layerSpec.FeedForward!).Activation, 0, 0, fed);
+                    break;
+                case MixtureWeights mixture:
+                    mixtures.Run(context, (MixtureSpec)layerSpec.FeedForward!, mixture, fed);
+                    break;
+            }
+
+            if (parallel)
+            {
+                Add(own.MixerPostNorm, mixed, x, layerSpec.ResidualScale);
+            }
+
+            Add(own.FeedForwardPostNorm, fed, x, layerSpec.ResidualScale);
+        }
+    }
+
+    private void Enter(NormWeights? norm, float* x)
+    {
+        context.Input.Reset(rows.Count, spec.Width);
+        var work = new NormWork { Norm = norm, Kernels = context.Kernels, Input = x, Width = spec.Width, Output = context.Input };
+        RowWork.Run(team, ref work, rows.Count, 2L * spec.Width);
+    }
+
+    private void Add(NormWeights? norm, float* part, float* x, float scale)
+    {
+        var work = new ResidualWork { Norm = norm, Kernels = context.Kernels, Part = part, Residual = x, Width = spec.Width, Scale = scale };
+        RowWork.Run(team, ref work, rows.Count, 2L * spec.Width);
+    }
+
+    private void Logits(StepBatch batch, float* x)
+    {
+        float* logits = batch.PrepareLogits(spec.VocabularySize);
+        int wanted = batch.LogitsRows;
+        if (wanted == 0)
+        {
+            return;
+        }
+
+        context.Input.Reset(wanted, spec.Width);
+        var norm = new NormWork { Norm = weights.FinalNorm, Kernels = context.Kernels, Input = x, Width = spec.Width, Output = context.Input, Select = rows.LogitRows };
+        RowWork.Run(team, ref norm, wanted, 2L * spec.Width);
+        weights.Head.Multiply(context.Input, logits, spec.VocabularySize, team);
+        if (weights.HeadBias is not null)
+        {
+            var bias = new BiasWork { Kernels = context.Kernels, Bias = weights.HeadBias, Rows = logits, Width = spec.VocabularySize, Stride = spec.VocabularySize };
+            RowWork.Run(team, ref bias, wanted, spec.VocabularySize);
+        }
+
+        if (spec.LogitScale != 1 || spec.LogitSoftCap > 0)
+        {
+            var scale = new LogitsWork { Kernels = context.Kernels, Logits = logits, Width = spec.VocabularySize, Scale = spec.LogitScale, Cap = spec.LogitSoftCap };
+            RowWork.Run(team, ref scale, wanted, spec.VocabularySize);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+using Antiphon.Kernels;
+
+namespace Antiphon.Models;
+
+/// <summary>Embeds tokens, with learned positions where the model has them.</summary>
+internal unsafe struct EmbedWork : IRowWork
+{
+    public ModelWeights Weights;
+    public ModelSpec Spec;
+    public VectorKernels Kernels;
+    public StepRows Rows;
+    public float* Output;
+    public float* Spare;
+
+    public readonly void Row(int row, int worker)
+    {
+        int width = Spec.Width;
+        float* output = Output + ((long)row * width);
+        Weights.Embeddings.DecodeRow(Rows.Tokens[row], new Span<float>(output, width));
+        if (Spec.EmbeddingScale != 1)
+        {
+            Kernels.Scale(Spec.EmbeddingScale, output, width);
+        }
+
+        if (Spec.LearnedPositions is { } positions)
+        {
+            float* spare = Spare + ((long)worker * width);
+            Weights.Positions!.DecodeRow(Rows.Positions[row] + positions.Offset, new Span<float>(spare, width));
+            Kernels.Add(spare, output, width);
+        }
+
+        if (Weights.EmbeddingNorm is { } norm)
+        {
+            Norm.Apply(Kernels, norm, output, output);
+        }
+    }
+}
+
+/// <summary>Norms.</summary>
+internal static unsafe class Norm
+{
+    /// <summary>y = norm(x) over the norm's length; y may be x.</summary>
+    public static void Apply(VectorKernels kernels, NormWeights norm, float* x, float* y)
+    {
+        if (norm.Spec.Kind == NormKind.Rms)
+        {
+            kernels.RmsNorm(x, norm.Weight, y, norm.Length, norm.Spec.Epsilon);
+        }
+        else
+        {
+            kernels.LayerNorm(x, norm.Weight, norm.Bias, y, norm.Length, norm.Spec.Epsilon);
+        }
+    }
+}
+
+/// <summary>Norms rows into the input of a layer part; without a norm, copies them.</summary>
+internal unsafe struct NormWork : IRowWork
+{
+    public NormWeights? Norm;
+    public VectorKernels Kernels;
+    public float* Input;
+    public int Width;
+    public Activations Output;
+
+    /// <summary>Which input row each output row takes; null for the same.</summary>
+    public int* Select;
+
+    public readonly void Row(int row, int worker)
+    {
+        float* input = Input + ((long)(Select is null ? row : Select[row]) * Width);
+        if (Norm is null)
+        {
+            Buffer.MemoryCopy(input, Output.Row(row), Width * sizeof(float), Width * sizeof(float));
+        }
+        else
+        {
+            Models.Norm.Apply(Kernels, Norm, input, Output.Row(row));
+        }
+    }
+}
+
+/// <summary>x += scale · norm(part).</summary>
+internal unsafe struct ResidualWork : IRowWork
+{
+    public NormWeights? Norm;
+    public VectorKernels Kernels;
+    public float* Part;
+    public float* Residual;
+    public int Width;
+    public float Scale;
+
+    public readonly void Row(int row, int worker)
+    {
+        float* part = Part + ((long)row * Width);
+        float* residual = Residual + ((long)row * Width);
+        if (Norm is not null)
+        {
+            Models.Norm.Apply(Kernels, Norm, part, part);
+        }
+
+        if (Scale != 1)
+        {
+            Kernels.Scale(Scale, part, Width);
+        }
+
+        Kernels.Add(part, residual, Width);
+    }
+}
+
+/// <summary>Adds a bias to each row.</summary>
+internal unsafe struct BiasWork : IRowWork
+{
+    public VectorKernels Kernels;
+    public float* Bias;
+    public float* Rows;
+    public int Width;
+    public int Stride;
+
+    public readonly void Row(int row, int worker) => Kernels.Add(Bias, Rows + ((long)row * Stride), Width);
+}
+
+/// <summary>Scales and caps logits.</summary>
+internal unsafe struct LogitsWork : IRowWork
+{
+    public VectorKernels Kernels;
+    public float* Logits;
+    public int Width;
+    public float Scale;
+    public float Cap;
+
+    public readonly void Row(int row, int worker)
+    {
+        float* logits = Logits + ((long)row * Width);
+        if (Scale != 1)
+        {
+            Kernels.Scale(Scale, logits, Width);
+        }
+
+        if (Cap > 0)
+        {
+            Kernels.SoftCap(Cap, logits, Width);
+        }
+    }
+}

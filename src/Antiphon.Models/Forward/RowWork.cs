@@ -1,0 +1,57 @@
+using Antiphon.Kernels;
+
+namespace Antiphon.Models;
+
+/// <summary>Work on rows (tokens) that do not depend on each other.</summary>
+internal interface IRowWork
+{
+    /// <summary>Does one row.</summary>
+    void Row(int row, int worker);
+}
+
+/// <summary>Shares rows among a team.</summary>
+internal static class RowWork
+{
+    // Handing out work costs about a microsecond; rows that together cost less are done by the caller.
+    private const long WorthSharing = 16384;
+
+    /// <summary>Does all rows.</summary>
+    /// <param name="team">Who computes.</param>
+    /// <param name="work">The work; not changed.</param>
+    /// <param name="rows">Number of rows.</param>
+    /// <param name="valuesPerRow">Values that a row touches: a measure of its cost.</param>
+    public static void Run<TWork>(ComputeTeam team, ref TWork work, int rows, long valuesPerRow)
+        where TWork : struct, IRowWork
+    {
+        if (team.Size == 1 || rows == 1 || rows * valuesPerRow < WorthSharing)
+        {
+            for (int row = 0; row < rows; row++)
+            {
+                work.Row(row, 0);
+            }
+
+            return;
+        }
+
+        int chunks = Math.Min(rows, team.Size * 4);
+        var split = new Split<TWork> { Work = work, Rows = rows, Chunks = chunks };
+        team.Run(ref split, chunks);
+    }
+
+    private struct Split<TWork> : IParallelWork
+        where TWork : struct, IRowWork
+    {
+        public TWork Work;
+        public int Rows;
+        public int Chunks;
+
+        public void Execute(int chunk, int worker)
+        {
+            int end = (int)((long)Rows * (chunk + 1) / Chunks);
+            for (int row = (int)((long)Rows * chunk / Chunks); row < end; row++)
+            {
+                Work.Row(row, worker);
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+using Antiphon.Kernels;
+
+namespace Antiphon.Models;
+
+/// <summary>How to load a model.</summary>
+public sealed record ModelLoadOptions
+{
+    /// <summary>Compute threads, the caller's included; 0 (default) for one on each core that the process may use. Not used where <see cref="Team"/> is given.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>A team to compute with, which the caller keeps and disposes; null (default) to start one that the model owns.</summary>
+    public ComputeTeam? Team { get; init; }
+
+    /// <summary>How keys and values are kept in the cache. Default: as float32.</summary>
+    public KvFormat KvFormat { get; init; } = KvFormat.F32;
+
+    /// <summary>Folders of PEFT adapters that are merged into the weights, one after the other.</summary>
+    public IReadOnlyList<string> Adapters { get; init; } = [];
+
+    /// <summary>Longest sequence in tokens; 0 (default) for what the model was made for, which it cannot exceed.</summary>
+    public int ContextLength { get; init; }
+
+    /// <summary>Bytes that snapshots of recurrent state may take in a cache, for models that have any; sequences replay tokens where a snapshot is missing. Default 256 MiB.</summary>
+    public long RecurrentSnapshotBytes { get; init; } = 256L << 20;
+
+    /// <summary>Changes the spec before weights are bound to it: for what a file's metadata cannot say. Null (default) takes the file's word.</summary>
+    public Func<ModelSpec, ModelSpec>? AdjustSpec { get; init; }
+
+    /// <summary>Told the share of layers bound so far, from 0 to 1.</summary>
+    public IProgress<double>? Progress { get; init; }
+}
+
+/// <summary>How keys and values are kept in a cache.</summary>
+public enum KvFormat
+{
+    /// <summary>32 bits: exact.</summary>
+    F32,
+
+    /// <summary>IEEE half precision.</summary>
+    F16,
+
+    /// <summary>bfloat16.</summary>
+    BF16,
+}

@@ -1,0 +1,25 @@
+using System.Text.Json;
+
+namespace Antiphon.Server;
+
+/// <summary>Lists of token ids in requests.</summary>
+internal static class TokenList
+{
+    /// <summary>Reads a list whose entries must be ids of the vocabulary.</summary>
+    public static int[] Read(JsonElement list, string name, int vocabulary)
+    {
+        int[] tokens = new int[list.GetArrayLength()];
+        int count = 0;
+        foreach (JsonElement entry in list.EnumerateArray())
+        {
+            if (entry.ValueKind != JsonValueKind.Number || !JsonFields.TryWhole(entry, out long token) || token < 0 || token >= vocabulary)
+            {
+                throw ApiException.Invalid(name, $"entry {count} must be a token id from 0 to {vocabulary - 1}");
+            }
+
+            tokens[count++] = (int)token;
+        }
+
+        return tokens;
+    }
+}

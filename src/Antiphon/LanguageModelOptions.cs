@@ -1,0 +1,25 @@
+using Antiphon.Engine;
+
+namespace Antiphon;
+
+/// <summary>How a model is loaded and run. A property that is null takes what its text says.</summary>
+public sealed record LanguageModelOptions
+{
+    /// <summary>The model's name for callers; null: the file's own name for it, or the file's name.</summary>
+    public string? Name { get; init; }
+
+    /// <summary>Compute threads, 1 to 1024, the engine's own included; null: one for each processor that this process may use.</summary>
+    public int? Threads { get; init; }
+
+    /// <summary>The engine: cache, batch, queue.</summary>
+    public EngineOptions Engine { get; init; } = new();
+
+    /// <summary>Sampling where a request says nothing; null: what the model's files recommend, else the model's own distribution.</summary>
+    public SamplingOptions? DefaultSampling { get; init; }
+
+    /// <summary>A chat template (Jinja) that replaces the model's own.</summary>
+    public string? ChatTemplate { get; init; }
+
+    /// <summary>Folders of LoRA adapters (PEFT) that are merged into the weights while loading.</summary>
+    public IReadOnlyList<string> Adapters { get; init; } = [];
+}
