@@ -138,7 +138,8 @@ internal static class AmxStreamKernel
             }
 
             EmitPrefetches(format.TileBytes);
-            expander.EmitTile(weights, __zmmword_ptr[scratch + (written * 1) + RingAt]);
+            code.lea(temporary, __[scratch + (written * 1) + RingAt]);
+            expander.EmitTile(weights, __zmmword_ptr[temporary]);
             code.add(weights, format.TileBytes);
             EmitAdvance(written);
             code.cmp(kernel.Argument(Lead), 0);

@@ -185,6 +185,42 @@ public sealed unsafe class PackedMatrixTests
         GC.KeepAlive(sources);
     }
 
+    [Fact]
+    public void One_input_serves_the_kernels_of_two_tiers()
+    {
+        using PackedKernels tiles = PackedTiers.Require(KernelTier.Amx);
+        using PackedKernels vectors = PackedTiers.Require(KernelTier.Avx512);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 16, 64, new Random(1));
+        RandomWeights.Fill(x, 3, 64, new Random(2));
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix first = tiles.Pack(TensorFormat.Q8_0, 16, 64, data, bytes.Length, team);
+            WeightMatrix second = vectors.Pack(TensorFormat.Q8_0, 16, 64, data, bytes.Length, team);
+            AssertSame(Define(KernelTier.Amx, TensorFormat.Q8_0, bytes, 16, x), Multiply(first, x, 16, team));
+            AssertSame(Define(KernelTier.Avx512, TensorFormat.Q8_0, bytes, 16, x), Multiply(second, x, 16, team));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void Disposed_kernels_refuse_to_run(KernelTier tier)
+    {
+        PackedKernels kernels = PackedTiers.Require(tier);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        byte[] bytes = new byte[34];
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(TensorFormat.Q8_0, 1, 32, data, bytes.Length, team);
+            RandomWeights.Fill(x, 1, 32, new Random(1));
+            Multiply(matrix, x, 1, team);
+            kernels.Dispose();
+            Assert.Throws<ObjectDisposedException>(() => Multiply(matrix, x, 1, team));
+        }
+    }
+
     [Theory]
     [MemberData(nameof(Tiers))]
     public void What_was_generated_is_listed(KernelTier tier)
