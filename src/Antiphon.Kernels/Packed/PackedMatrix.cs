@@ -149,7 +149,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         }
 
         // Small enough that a slow worker leaves work to others, large enough that starting a kernel does not count.
-        int most = work.Panel ? PanelStrips : (int)Math.Max(1, (128 << 10) / work.StripBytes);
+        int most = work.Panel ? PanelStrips : (int)Math.Max(1, (512 << 10) / work.StripBytes);
         work.ChunkStrips = team.Size == 1 && !work.Panel ? work.Strips : Math.Clamp(work.Strips / (4 * team.Size), 1, most);
         products.Add(work, (work.Strips + work.ChunkStrips - 1) / work.ChunkStrips);
     }
