@@ -62,21 +62,33 @@ internal sealed unsafe class QwenShapes : IDisposable
         }
 
         long start = Stopwatch.GetTimestamp();
-        for (int i = 0; i < layers.Count; i++)
+        for (int i = 0; i < layers.Count; i += Shapes.Length)
         {
-            WeightMatrix matrix = layers[i];
-            Activations x = inputs[matrix.Columns];
-            if (i % Shapes.Length is 0 or 3 or 4 or 6)
-            {
-                x.Reset(tokens, matrix.Columns);
-            }
-
-            matrix.Multiply(x, output.Pointer, matrix.Rows, team);
+            Together(i, 3);
+            Together(i + 3, 1);
+            Together(i + 4, 2);
+            Together(i + 6, 1);
         }
 
         inputs[1024].Reset(logits, 1024);
         head.Multiply(inputs[1024], output.Pointer, head.Rows, team);
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    /// <summary>Products with one new input, as query, key and value have: one after the other in the output.</summary>
+    private void Together(int first, int count)
+    {
+        Activations x = inputs[layers[first].Columns];
+        x.Reset(x.Rows, x.Columns);
+        MatrixOutput[] products = new MatrixOutput[count];
+        float* y = output.Pointer;
+        for (int i = 0; i < count; i++)
+        {
+            products[i] = new MatrixOutput(layers[first + i], y, layers[first + i].Rows);
+            y += (long)x.Rows * layers[first + i].Rows;
+        }
+
+        WeightMatrix.MultiplyAll(products, x, team);
     }
 
     public void Dispose()
@@ -97,6 +109,12 @@ internal sealed unsafe class QwenShapes : IDisposable
         {
             // No infinities: the upper bits of anything that may be an exponent stay clear.
             pattern[i] &= 0x3B;
+        }
+
+        for (int i = 0; format == TensorFormat.MXFP4 && i < pattern.Length; i += format.BlockBytes())
+        {
+            // Exponents as models have them: subnormal products would be slow, and measure nothing.
+            pattern[i] = 120;
         }
 
         for (long at = 0; at < weights.Length; at += pattern.Length)

@@ -34,8 +34,10 @@ internal sealed unsafe class GeneratedCode : IDisposable
 
     /// <summary>Runs the kernel. The thread counts as outside managed code meanwhile, so a collection need not wait for it.</summary>
     /// <param name="arguments">The argument block, whose layout is the kernel's own.</param>
+    /// <exception cref="ObjectDisposedException">The code is gone.</exception>
     public void Run(void* arguments)
     {
+        ObjectDisposedException.ThrowIf(memory.IsClosed, this);
         ((delegate* unmanaged<void*, void>)memory.Address)(arguments);
         GC.KeepAlive(this);
     }

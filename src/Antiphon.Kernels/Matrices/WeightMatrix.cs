@@ -1,3 +1,5 @@
+using Antiphon.Kernels.Packed;
+
 namespace Antiphon.Kernels;
 
 /// <summary>
@@ -47,10 +49,14 @@ public abstract unsafe class WeightMatrix
     {
         while (products.Length > 0)
         {
-            int done = Math.Max(1, RowMajorMatrix.MultiplyTogether(products, x, team));
-            if (done == 1)
+            int done = PackedMatrix.MultiplyTogether(products, x, team);
+            if (done == 0)
             {
-                products[0].Matrix.Multiply(x, products[0].Output, products[0].Stride, team);
+                done = Math.Max(1, RowMajorMatrix.MultiplyTogether(products, x, team));
+                if (done == 1)
+                {
+                    products[0].Matrix.Multiply(x, products[0].Output, products[0].Stride, team);
+                }
             }
 
             products = products[done..];

@@ -48,6 +48,7 @@ internal static class AmxPanelKernel
         AssemblerRegister64[] weights = [kernel.Take(), kernel.Take()];
         AssemblerRegister64[] inputs = [kernel.Take(), kernel.Take()];
         AssemblerRegister64 output = kernel.Take();
+        AssemblerRegister64 ahead = kernel.Take();
         code.mov(output, kernel.Argument(TileArguments.ConfigField));
         code.ldtilecfg(__[output]);
         code.mov(sixtyFour, 64);
@@ -76,7 +77,16 @@ internal static class AmxPanelKernel
             }
         }
 
+        code.mov(ahead, kernel.Argument(TileArguments.OutputField));
         code.Label(ref nextStep);
+
+        // Brings the output's lines in while the products run, a token at a time.
+        for (int strip = 0; strip < strips; strip++)
+        {
+            code.prefetchw(__byte_ptr[ahead + (64 * strip)]);
+        }
+
+        code.add(ahead, kernel.Argument(TileArguments.OutputStrideField));
         for (int group = 0; group < groups; group++)
         {
             bool last = group == groups - 1;

@@ -82,6 +82,12 @@ internal static class AmxStreamKernel
         code.mov(kernel.Argument(TilesToHeader), 1);
         EmitStripStart();
 
+        // The loop fetches this far ahead; the beginning is fetched all at once.
+        for (int at = 0; at < PrefetchDistance; at += 64)
+        {
+            code.prefetcht0(__byte_ptr[weights + at]);
+        }
+
         Label next = code.CreateLabel();
         Label multiply = code.CreateLabel();
         Label inStrip = code.CreateLabel();
@@ -138,7 +144,8 @@ internal static class AmxStreamKernel
             }
 
             EmitPrefetches(format.TileBytes);
-            expander.EmitTile(weights, __zmmword_ptr[scratch + (written * 1) + RingAt]);
+            code.lea(temporary, __[scratch + (written * 1) + RingAt]);
+            expander.EmitTile(weights, __zmmword_ptr[temporary]);
             code.add(weights, format.TileBytes);
             EmitAdvance(written);
             code.cmp(kernel.Argument(Lead), 0);

@@ -9,13 +9,13 @@ namespace Antiphon.Kernels.Packed;
 internal sealed unsafe class PackedInput : IDisposable
 {
     private NativeBuffer<byte> buffer = new(0);
-    private bool ready;
+    private PackedKernels? packedFor;
 
     /// <summary>The first byte.</summary>
     public byte* Pointer => buffer.Pointer;
 
     /// <summary>Forgets the content.</summary>
-    public void Forget() => ready = false;
+    public void Forget() => packedFor = null;
 
     /// <inheritdoc/>
     public void Dispose() => buffer.Dispose();
@@ -23,7 +23,7 @@ internal sealed unsafe class PackedInput : IDisposable
     /// <summary>Packs the rows of <paramref name="x"/> if that has not been done since they were written.</summary>
     public void Prepare(Activations x, PackedKernels kernels, ComputeTeam team)
     {
-        if (ready)
+        if (packedFor == kernels)
         {
             return;
         }
@@ -49,7 +49,7 @@ internal sealed unsafe class PackedInput : IDisposable
 
         // One group of tokens a chunk; a single token is not worth waking the team.
         team.Run(ref work, (x.Rows + 15) / 16);
-        ready = true;
+        packedFor = kernels;
     }
 
     private struct PackWork : IParallelWork

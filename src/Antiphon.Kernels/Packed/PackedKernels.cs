@@ -114,6 +114,69 @@ public sealed class PackedKernels : IDisposable
         return new PackedMatrix(this, packed, rows, columns, memory.Pointer, memory, 0);
     }
 
+    /// <summary>Generates now what matrices of some formats will need, rather than at their first products.</summary>
+    /// <param name="formats">The formats; those without a packed form are passed over.</param>
+    public void Prepare(IEnumerable<TensorFormat> formats)
+    {
+        foreach (PackedFormat format in formats.Distinct().Select(PackedFormat.Find).OfType<PackedFormat>())
+        {
+            if (Tier != KernelTier.Amx)
+            {
+                Vector(format);
+                continue;
+            }
+
+            // Batches of more than 16 tokens and fewer than a long prompt's can wait for their first time: a few milliseconds.
+            Stream(format, 1);
+            if (format.Codes != PackedCodes.Values)
+            {
+                Expand(format);
+            }
+
+            for (int strips = 1; strips <= 2; strips++)
+            {
+                Panel(strips, 1);
+                Panel(strips, 2);
+            }
+        }
+    }
+
+    /// <summary>What has been generated so far, for people: operation, format, shape class and bytes of code.</summary>
+    public IReadOnlyList<GeneratedKernel> Generated
+    {
+        get
+        {
+            List<GeneratedKernel> list = [];
+            Add("input", null, "rows", InputRows);
+            Add("input", null, "tiles", InputTiles);
+            for (int i = 0; i < PackedFormat.Formats.Length; i++)
+            {
+                TensorFormat format = PackedFormat.Formats[i].Format;
+                Add("multiply", format, "any number of tokens", vector[i]);
+                Add("expand", format, "any", expand[i]);
+                for (int groups = 1; groups <= AmxStreamKernel.MaxGroups; groups++)
+                {
+                    Add("multiply", format, $"{(16 * groups) - 15} to {16 * groups} tokens", stream[(i * AmxStreamKernel.MaxGroups) + groups - 1]);
+                }
+            }
+
+            for (int i = 0; i < panel.Length; i++)
+            {
+                Add("multiply expanded", null, $"{(i / 2 * 16) + 16} rows, {(i % 2 * 16) + 16} tokens at a time", panel[i]);
+            }
+
+            return list;
+
+            void Add(string operation, TensorFormat? format, string shape, GeneratedCode? code)
+            {
+                if (code is not null)
+                {
+                    list.Add(new GeneratedKernel(operation, format, shape, Tier, code.Length));
+                }
+            }
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -158,3 +221,11 @@ public sealed class PackedKernels : IDisposable
         }
     }
 }
+
+/// <summary>A kernel that was generated.</summary>
+/// <param name="Operation">What it does.</param>
+/// <param name="Format">The weights' format; null: any.</param>
+/// <param name="Shape">The shapes it is for.</param>
+/// <param name="Tier">The instruction set it uses.</param>
+/// <param name="CodeBytes">Size of its code.</param>
+public sealed record GeneratedKernel(string Operation, TensorFormat? Format, string Shape, KernelTier Tier, int CodeBytes);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels.Jit;
 
@@ -15,6 +16,9 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
 
     // Strips that share a pass over the activations.
     private const int PanelStrips = 8;
+
+    // As many as a layer has with one input.
+    private const int MaxTogether = 4;
 
     private readonly PackedKernels kernels;
     private readonly PackedFormat format;
@@ -40,8 +44,66 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         this.firstRow = firstRow;
     }
 
+    /// <summary>Multiplies the first few matrices in one pass of the team, if they are of this kind.</summary>
+    /// <returns>How many were multiplied; 0: none.</returns>
+    public static int MultiplyTogether(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
+    {
+        if (products[0].Matrix is not PackedMatrix first)
+        {
+            return 0;
+        }
+
+        Products work = default;
+        int count = 0;
+        while (count < Math.Min(products.Length, MaxTogether) && products[count].Matrix is PackedMatrix matrix && matrix.kernels == first.kernels)
+        {
+            matrix.Add(ref work, x, products[count].Output, products[count].Stride, team);
+            count++;
+        }
+
+        team.Run(ref work, work.Chunks);
+        for (int i = 0; i < count; i++)
+        {
+            GC.KeepAlive(products[i].Matrix);
+        }
+
+        return count;
+    }
+
     /// <inheritdoc/>
-    public override void Multiply(Activations x, float* y, int stride, ComputeTeam team)
+    public override void Multiply(Activations x, float* y, int stride, ComputeTeam team) => MultiplyTogether([new MatrixOutput(this, y, stride)], x, team);
+
+    /// <inheritdoc/>
+    public override void DecodeRow(int row, Span<float> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
+        destination = destination[..Columns];
+        long at = firstRow + row;
+        byte* strip = strips + (at / PackedFormat.StripRows * format.StripBytes(Columns));
+        Span<float> values = stackalloc float[PackedFormat.TileColumns];
+        for (int step = 0; destination.Length > 0; step++)
+        {
+            format.Decode(strip, step, (int)(at % PackedFormat.StripRows), values);
+            int count = Math.Min(values.Length, destination.Length);
+            values[..count].CopyTo(destination);
+            destination = destination[count..];
+        }
+
+        GC.KeepAlive(owner);
+    }
+
+    /// <inheritdoc/>
+    public override WeightMatrix Slice(int firstRow, int rowCount)
+    {
+        if (firstRow < 0 || rowCount < 0 || firstRow > Rows - rowCount)
+        {
+            throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
+        }
+
+        return new PackedMatrix(kernels, format, rowCount, Columns, strips, owner, this.firstRow + firstRow);
+    }
+
+    private void Add(ref Products products, Activations x, float* y, int stride, ComputeTeam team)
     {
         if (x.Columns != Columns)
         {
@@ -87,40 +149,49 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         }
 
         // Small enough that a slow worker leaves work to others, large enough that starting a kernel does not count.
-        int most = work.Panel ? PanelStrips : (int)Math.Max(1, (128 << 10) / work.StripBytes);
+        int most = work.Panel ? PanelStrips : (int)Math.Max(1, (512 << 10) / work.StripBytes);
         work.ChunkStrips = team.Size == 1 && !work.Panel ? work.Strips : Math.Clamp(work.Strips / (4 * team.Size), 1, most);
-        team.Run(ref work, (work.Strips + work.ChunkStrips - 1) / work.ChunkStrips);
-        GC.KeepAlive(owner);
+        products.Add(work, (work.Strips + work.ChunkStrips - 1) / work.ChunkStrips);
     }
 
-    /// <inheritdoc/>
-    public override void DecodeRow(int row, Span<float> destination)
+    /// <summary>Products with the same input, the chunks of one after those of another.</summary>
+    private struct Products : IParallelWork
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
-        destination = destination[..Columns];
-        long at = firstRow + row;
-        byte* strip = strips + (at / PackedFormat.StripRows * format.StripBytes(Columns));
-        Span<float> values = stackalloc float[PackedFormat.TileColumns];
-        for (int step = 0; destination.Length > 0; step++)
+        private Works works;
+        private Ends ends;
+        private int count;
+
+        public readonly int Chunks => count == 0 ? 0 : ends[count - 1];
+
+        public void Add(in MultiplyWork work, int chunks)
         {
-            format.Decode(strip, step, (int)(at % PackedFormat.StripRows), values);
-            int count = Math.Min(values.Length, destination.Length);
-            values[..count].CopyTo(destination);
-            destination = destination[count..];
+            works[count] = work;
+            ends[count] = Chunks + chunks;
+            count++;
         }
 
-        GC.KeepAlive(owner);
-    }
-
-    /// <inheritdoc/>
-    public override WeightMatrix Slice(int firstRow, int rowCount)
-    {
-        if (firstRow < 0 || rowCount < 0 || firstRow > Rows - rowCount)
+        public readonly void Execute(int chunk, int worker)
         {
-            throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
+            int product = 0;
+            while (chunk >= ends[product])
+            {
+                product++;
+            }
+
+            works[product].Execute(chunk - (product == 0 ? 0 : ends[product - 1]), worker);
         }
 
-        return new PackedMatrix(kernels, format, rowCount, Columns, strips, owner, this.firstRow + firstRow);
+        [InlineArray(MaxTogether)]
+        private struct Works
+        {
+            private MultiplyWork first;
+        }
+
+        [InlineArray(MaxTogether)]
+        private struct Ends
+        {
+            private int first;
+        }
     }
 
     /// <summary>One product, cut into ranges of strips.</summary>

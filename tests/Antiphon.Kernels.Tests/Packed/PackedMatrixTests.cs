@@ -151,6 +151,90 @@ public sealed unsafe class PackedMatrixTests
 
     [Theory]
     [MemberData(nameof(Tiers))]
+    public void Products_made_together_are_those_made_alone(KernelTier tier)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        Random random = new(9);
+        (TensorFormat Format, int Rows)[] shapes = [(TensorFormat.Q8_0, 70), (TensorFormat.Q4_K, 33), (TensorFormat.Q6_K, 0), (TensorFormat.BF16, 16), (TensorFormat.Q4_0, 100), (TensorFormat.F32, 5)];
+        List<byte[]> sources = [];
+        List<WeightMatrix> matrices = [];
+        foreach ((TensorFormat format, int rows) in shapes)
+        {
+            // Pinned, since the last one is not packed.
+            byte[] bytes = GC.AllocateUninitializedArray<byte>((int)(rows * format.ByteCount(256)), pinned: true);
+            RandomWeights.Create(format, rows, 256, random).CopyTo(bytes, 0);
+            sources.Add(bytes);
+            byte* data = (byte*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetArrayDataReference(bytes));
+            matrices.Add(PackedKernels.Supports(format) ? kernels.Pack(format, rows, 256, data, bytes.Length, team) : WeightMatrix.Create(format, rows, 256, data, bytes.Length));
+        }
+
+        foreach (int tokens in new[] { 0, 1, 20, 90 })
+        {
+            RandomWeights.Fill(x, tokens, 256, random);
+            NativeBuffer<float>[] outputs = [.. matrices.Select(matrix => new NativeBuffer<float>((tokens * matrix.Rows) + 1))];
+            WeightMatrix.MultiplyAll([.. matrices.Select((matrix, i) => new MatrixOutput(matrix, outputs[i].Pointer, matrix.Rows))], x, team);
+            for (int i = 0; i < matrices.Count; i++)
+            {
+                AssertSame(Multiply(matrices[i], x, matrices[i].Rows, team), outputs[i].Span(0, tokens * matrices[i].Rows));
+                outputs[i].Dispose();
+            }
+        }
+
+        GC.KeepAlive(sources);
+    }
+
+    [Fact]
+    public void One_input_serves_the_kernels_of_two_tiers()
+    {
+        using PackedKernels tiles = PackedTiers.Require(KernelTier.Amx);
+        using PackedKernels vectors = PackedTiers.Require(KernelTier.Avx512);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 16, 64, new Random(1));
+        RandomWeights.Fill(x, 3, 64, new Random(2));
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix first = tiles.Pack(TensorFormat.Q8_0, 16, 64, data, bytes.Length, team);
+            WeightMatrix second = vectors.Pack(TensorFormat.Q8_0, 16, 64, data, bytes.Length, team);
+            AssertSame(Define(KernelTier.Amx, TensorFormat.Q8_0, bytes, 16, x), Multiply(first, x, 16, team));
+            AssertSame(Define(KernelTier.Avx512, TensorFormat.Q8_0, bytes, 16, x), Multiply(second, x, 16, team));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void Disposed_kernels_refuse_to_run(KernelTier tier)
+    {
+        PackedKernels kernels = PackedTiers.Require(tier);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        byte[] bytes = new byte[34];
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(TensorFormat.Q8_0, 1, 32, data, bytes.Length, team);
+            RandomWeights.Fill(x, 1, 32, new Random(1));
+            Multiply(matrix, x, 1, team);
+            kernels.Dispose();
+            Assert.Throws<ObjectDisposedException>(() => Multiply(matrix, x, 1, team));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void What_was_generated_is_listed(KernelTier tier)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        int before = kernels.Generated.Count;
+        kernels.Prepare([TensorFormat.Q8_0, TensorFormat.F64]);
+        Assert.Contains(kernels.Generated, kernel => kernel is { Operation: "multiply", Format: TensorFormat.Q8_0, CodeBytes: > 100 } && kernel.Tier == tier);
+        Assert.True(kernels.Generated.Count > before);
+        Assert.True(kernels.GenerationTime > TimeSpan.Zero);
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
     public void A_wrong_input_is_refused(KernelTier tier)
     {
         using PackedKernels kernels = PackedTiers.Require(tier);
