@@ -233,6 +233,7 @@ public sealed class LanguageModel : IAsyncDisposable
             loaded = ModelLoader.Load(source, new ModelLoadOptions
             {
                 Threads = options.Threads ?? 0,
+                Precision = options.Precision,
                 Adapters = options.Adapters,
                 Progress = new WeightProgress(progress, cancellationToken),
             });

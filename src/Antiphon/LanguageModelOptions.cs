@@ -1,4 +1,5 @@
 using Antiphon.Engine;
+using Antiphon.Models;
 
 namespace Antiphon;
 
@@ -10,6 +11,9 @@ public sealed record LanguageModelOptions
 
     /// <summary>Compute threads, 1 to 1024, the engine's own included; null: one for each processor that this process may use.</summary>
     public int? Threads { get; init; }
+
+    /// <summary>How products with weight matrices are computed: exact, or several times as fast with rounding to bfloat16. Default: exact.</summary>
+    public MatrixPrecision Precision { get; init; } = MatrixPrecision.Exact;
 
     /// <summary>The engine: cache, batch, queue.</summary>
     public EngineOptions Engine { get; init; } = new();

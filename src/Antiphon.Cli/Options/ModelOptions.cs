@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Antiphon.Engine;
+using Antiphon.Models;
 
 namespace Antiphon.Cli;
 
@@ -8,6 +9,7 @@ internal sealed class ModelOptions
 {
     private readonly Option<int?> threads = Checked.Whole("--threads", "Compute threads (default: one for each processor this process may use)", 1, 1024);
     private readonly Option<int?> context = Checked.Whole("--context", "Longest conversation in tokens (default: what the model and the memory allow)", 16, int.MaxValue, "-c");
+    private readonly Option<bool> fast = FastOption();
     private readonly Option<string?> template = new("--template") { Description = "File with a chat template (Jinja) to use instead of the model's own", HelpName = "FILE" };
     private readonly Option<string[]> adapters = new("--adapter") { Description = "Folder of a LoRA adapter to merge into the model; may be given several times", HelpName = "FOLDER" };
 
@@ -16,14 +18,19 @@ internal sealed class ModelOptions
     {
         command.Add(threads);
         command.Add(context);
+        command.Add(fast);
         command.Add(template);
         command.Add(adapters);
     }
+
+    /// <summary>The option that chooses the generated kernels.</summary>
+    public static Option<bool> FastOption() => new("--fast") { Description = "Round to bfloat16 and use machine code generated for this processor: faster, not bit-equal to other processors" };
 
     /// <summary>Reads them.</summary>
     public LanguageModelOptions Read(ParseResult parsed) => new()
     {
         Threads = parsed.GetValue(threads),
+        Precision = parsed.GetValue(fast) ? MatrixPrecision.Fast : MatrixPrecision.Exact,
         Engine = new EngineOptions { ContextLength = parsed.GetValue(context) },
         ChatTemplate = parsed.GetValue(template) is { } path ? TextFiles.Read(path) : null,
         Adapters = parsed.GetValue(adapters) ?? [],

@@ -37,6 +37,9 @@ internal sealed unsafe class AdapterMerger : IDisposable
         }
     }
 
+    /// <summary>Whether an adapter changes a tensor.</summary>
+    public bool Touches(string tensor) => pairs.ContainsKey(tensor);
+
     /// <summary>The matrix with all changes to it, or itself where there are none.</summary>
     public WeightMatrix Merge(string tensor, WeightMatrix matrix, WeightStore store)
     {

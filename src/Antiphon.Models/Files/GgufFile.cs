@@ -46,6 +46,9 @@ public sealed unsafe partial class GgufFile : ModelSource
     /// <inheritdoc/>
     public override long FileBytes { get; }
 
+    /// <inheritdoc/>
+    internal override bool IsFileMapping => owned.TrueForAll(static part => part is MappedFile);
+
     /// <summary>Opens a file. Of a split set any part may be named; the others are found beside it.</summary>
     /// <exception cref="ModelFormatException">The file, or a part of the set, is missing, damaged or of an unknown kind.</exception>
     public static GgufFile Open(string path)

@@ -15,6 +15,9 @@ public abstract class ModelSource : IDisposable
     /// <summary>Bytes of all files together.</summary>
     public abstract long FileBytes { get; }
 
+    /// <summary>Whether every tensor's bytes are a read-only mapping of a file, whose pages can be let go and read again.</summary>
+    internal virtual bool IsFileMapping => false;
+
     /// <inheritdoc/>
     public void Dispose()
     {

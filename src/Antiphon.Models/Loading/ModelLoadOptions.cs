@@ -14,6 +14,9 @@ public sealed record ModelLoadOptions
     /// <summary>How keys and values are kept in the cache. Default: as float32.</summary>
     public KvFormat KvFormat { get; init; } = KvFormat.F32;
 
+    /// <summary>How products with weight matrices are computed. Default: <see cref="MatrixPrecision.Exact"/>.</summary>
+    public MatrixPrecision Precision { get; init; } = MatrixPrecision.Exact;
+
     /// <summary>Folders of PEFT adapters that are merged into the weights, one after the other.</summary>
     public IReadOnlyList<string> Adapters { get; init; } = [];
 
@@ -28,6 +31,20 @@ public sealed record ModelLoadOptions
 
     /// <summary>Told the share of layers bound so far, from 0 to 1.</summary>
     public IProgress<double>? Progress { get; init; }
+}
+
+/// <summary>How products with weight matrices are computed.</summary>
+public enum MatrixPrecision
+{
+    /// <summary>Weights as their format defines them, activations and sums in float32; the same bits on every processor.</summary>
+    Exact,
+
+    /// <summary>
+    /// Weights and activations rounded to bfloat16, sums in float32, by machine code generated for this processor; the weights are rearranged while loading. Several times
+    /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where it does not apply (no AVX-512 with
+    /// bfloat16, a format without packed form, routers of experts), the exact path stays.
+    /// </summary>
+    Fast,
 }
 
 /// <summary>How keys and values are kept in a cache.</summary>

@@ -40,9 +40,10 @@ public static class ModelLoader
             ArchitectureMapping mapping = ArchitectureRegistry.Map(source);
             ModelSpec spec = Adjusted(mapping.Spec, options);
             CheckVocabulary(source, spec);
-            ModelWeights weights = new WeightBinder(spec, new WeightReader(source, mapping.Tensors, store, adapters)).Bind(options.Progress);
-            adapters.RequireAllUsed();
             ComputeTeam team = options.Team ?? (ownTeam = new ComputeTeam(options.Threads == 0 ? Environment.ProcessorCount : options.Threads));
+            MatrixPlacement placement = MatrixPlacement.Create(options.Precision, team, store, source);
+            ModelWeights weights = new WeightBinder(spec, new WeightReader(source, mapping.Tensors, store, adapters, placement)).Bind(options.Progress);
+            adapters.RequireAllUsed();
             var backend = new CpuBackend(spec, weights, team, options.KvFormat, options.RecurrentSnapshotBytes);
             return new LoadedModel(source, spec, backend, EndTokens(source, spec), store, ownTeam);
         }

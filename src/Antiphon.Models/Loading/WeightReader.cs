@@ -3,7 +3,7 @@ using Antiphon.Kernels;
 namespace Antiphon.Models;
 
 /// <summary>Finds weights by role, checks their shapes against the spec, and brings them into the forms that the forward pass wants.</summary>
-internal sealed unsafe class WeightReader(ModelSource source, TensorNames names, WeightStore store, AdapterMerger? adapters)
+internal sealed unsafe class WeightReader(ModelSource source, TensorNames names, WeightStore store, AdapterMerger? adapters, MatrixPlacement placement)
 {
     /// <summary>Whether the file has the tensor.</summary>
     public bool Has(string role, string kind = "weight", int layer = -1, int expert = -1) =>
@@ -50,7 +50,8 @@ internal sealed unsafe class WeightReader(ModelSource source, TensorNames names,
         }
 
         RequireMatrix(tensor, rows, columns);
-        return Merged(tensor.Name, WeightMatrix.Create(tensor.Format, rows, columns, (byte*)tensor.Data, tensor.ByteCount));
+        bool exact = role == "ffn_gate_inp" || adapters?.Touches(tensor.Name) == true;
+        return Merged(tensor.Name, placement.Place(tensor.Format, rows, columns, (byte*)tensor.Data, tensor.ByteCount, exact));
     }
 
     /// <summary>A stack of matrices [count, rows, columns], or null when the file has no such tensor.</summary>
@@ -68,7 +69,7 @@ internal sealed unsafe class WeightReader(ModelSource source, TensorNames names,
         WeightMatrix[] matrices = new WeightMatrix[count];
         for (int i = 0; i < count; i++)
         {
-            matrices[i] = WeightMatrix.Create(tensor.Format, rows, columns, (byte*)tensor.Data + (i * bytes), bytes);
+            matrices[i] = placement.Place(tensor.Format, rows, columns, (byte*)tensor.Data + (i * bytes), bytes, exact: false);
         }
 
         return matrices;

@@ -28,6 +28,9 @@ internal sealed unsafe class WeightStore : IDisposable
         return buffer.Pointer;
     }
 
+    /// <summary>Disposes something with the store, after the buffers.</summary>
+    public void Keep(IDisposable owned) => buffers.Add(owned);
+
     public void Dispose()
     {
         foreach (IDisposable buffer in buffers)
