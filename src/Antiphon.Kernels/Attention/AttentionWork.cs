@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace Antiphon.Kernels;
 
 /// <summary>Works off the items of an attention.</summary>
@@ -59,10 +61,10 @@ internal readonly unsafe struct AttentionWork<T> : IParallelWork
             {
                 int start = tile * TileRows;
                 int rows = Math.Min(TileRows, end - start);
-                ReadRows(problem.Keys, readKey, problem.Shape.KeySize, keySize, item, slice, start, rows, keys);
+                ReadRows(problem.Keys, readKey, problem.Shape.KeySize, keySize, item, slice, start, rows, end, keys);
                 if (!shared)
                 {
-                    ReadRows(problem.Values, readValue, problem.Shape.ValueSize, valueSize, item, slice, start, rows, values);
+                    ReadRows(problem.Values, readValue, problem.Shape.ValueSize, valueSize, item, slice, start, rows, end, values);
                 }
 
                 AttentionTiles<T>.Score(queries, count, keys, keySize, (rows + 3) & ~3, keySize, problem.Shape.Scale, scores);
@@ -126,18 +128,29 @@ internal readonly unsafe struct AttentionWork<T> : IParallelWork
 
     /// <summary>Converts the rows of a tile; rows up to the next multiple of four become zeros.</summary>
     private void ReadRows(
-        in PagedRows pool, delegate*<byte*, int, float*, void> reader, int size, int paddedSize, in AttentionItem item, in AttentionSlice slice, int start, int rows, float* destination)
+        in PagedRows pool, delegate*<byte*, int, float*, void> reader, int size, int paddedSize, in AttentionItem item, in AttentionSlice slice, int start, int rows, int end, float* destination)
     {
         int head = item.Head / (problem.Shape.QueryHeads / problem.Shape.KeyValueHeads);
         (int block, int inBlock) = Math.DivRem(start, problem.BlockSize);
         long step = pool.RowStride * pool.Format.BlockBytes();
         byte* source = pool.Row(slice.Blocks[block], head, inBlock);
+        int last = (end - 1) / problem.BlockSize;
         for (int row = 0; row < rows; row++)
         {
             if (inBlock == problem.BlockSize)
             {
                 inBlock = 0;
                 source = pool.Row(slice.Blocks[++block], head, 0);
+            }
+
+            // The processor follows the rows of a block by itself, but cannot know where the next block lies.
+            if (inBlock == 0 && block < last && Sse.IsSupported)
+            {
+                byte* next = pool.Row(slice.Blocks[block + 1], head, 0);
+                Sse.Prefetch0(next);
+                Sse.Prefetch0(next + 64);
+                Sse.Prefetch0(next + 128);
+                Sse.Prefetch0(next + 192);
             }
 
             reader(source, size, destination);

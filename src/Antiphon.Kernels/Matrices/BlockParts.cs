@@ -33,9 +33,9 @@ internal static unsafe class BlockParts
     {
         // They are collected in the end of the room first: the results never overtake what is still to be read.
         ushort* halves = (ushort*)(values + ((count + 15) & ~15)) - ((count + 15) & ~15);
-        for (int i = 0; i < count; i++)
+        for (ushort* half = halves; half < halves + count; half++, source += stride)
         {
-            halves[i] = *(ushort*)(source + ((long)i * stride));
+            *half = *(ushort*)source;
         }
 
         Convert<T>(halves, count, values);
@@ -46,9 +46,9 @@ internal static unsafe class BlockParts
         where T : unmanaged, ILanes<T>
     {
         uint* pairs = (uint*)(values + (((2 * count) + 15) & ~15)) - ((((2 * count) + 15) & ~15) / 2);
-        for (int i = 0; i < count; i++)
+        for (uint* pair = pairs; pair < pairs + count; pair++, source += stride)
         {
-            pairs[i] = *(uint*)(source + ((long)i * stride));
+            *pair = *(uint*)source;
         }
 
         Convert<T>((ushort*)pairs, 2 * count, values);

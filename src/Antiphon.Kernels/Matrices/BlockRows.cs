@@ -50,11 +50,15 @@ internal static unsafe class BlockRows<T, TBlocks>
         nint rowBytes = (nint)blocks * TBlocks.Bytes;
         nint rowFactors = (nint)blocks * TBlocks.Factors;
 
+        // What comes behind these rows, far enough away to arrive in time.
+        byte* ahead = source + Math.Max(4 * rowBytes, 4096);
+
         // Each sum is a chain of dependent additions; four of them, and the decoding between, keep the machine busy.
         T a = T.Zero, b = T.Zero, c = T.Zero, d = T.Zero;
         for (int block = 0; block < blocks; block++)
         {
-            Prefetch(source + (4 * rowBytes), rowBytes);
+            Prefetch(ahead);
+            ahead += 4 * TBlocks.Bytes;
             for (int pair = 0; pair < TBlocks.Columns / 32; pair++)
             {
                 a = Add(source, factors, pair, x, a);
@@ -78,21 +82,18 @@ internal static unsafe class BlockRows<T, TBlocks>
     private static T Add(byte* block, float* factors, int pair, float* x, T sum)
     {
         TBlocks.Pair(block, factors, pair, out T first, out T second);
-        return T.Fma(T.Load(x + 16), second, T.Fma(T.Load(x), first, sum));
+        return T.Fma(second, T.Load(x + 16), T.Fma(first, T.Load(x), sum));
     }
 
-    /// <summary>Asks for the same block of the next four rows. Addresses behind the matrix do no harm.</summary>
+    /// <summary>Asks for what four blocks take. Addresses behind the matrix do no harm.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(byte* block, nint rowBytes)
+    private static void Prefetch(byte* source)
     {
         if (Sse.IsSupported)
         {
-            for (int at = 0; at < TBlocks.Bytes; at += 64)
+            for (int at = 0; at < 4 * TBlocks.Bytes; at += 64)
             {
-                Sse.Prefetch0(block + at);
-                Sse.Prefetch0(block + rowBytes + at);
-                Sse.Prefetch0(block + (2 * rowBytes) + at);
-                Sse.Prefetch0(block + (3 * rowBytes) + at);
+                Sse.Prefetch0(source + at);
             }
         }
     }

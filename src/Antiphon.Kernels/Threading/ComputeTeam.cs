@@ -25,6 +25,8 @@ public sealed unsafe class ComputeTeam : IDisposable
     // Long enough to bridge the gaps between the kernels of a step, short enough that an idle engine costs nothing.
     private static readonly long SpinTicks = Stopwatch.Frequency / 10_000;
 
+    private const int SpinsBeforeYield = 1000;
+
     private readonly Thread[] threads;
     private readonly NativeBuffer<byte>?[] scratch;
     private readonly object gate = new();
@@ -169,10 +171,17 @@ public sealed unsafe class ComputeTeam : IDisposable
         }
 
         ExecuteClaimed(0);
-        SpinWait wait = default;
-        while (Volatile.Read(ref counters.Unfinished) != 0)
+        for (int spins = 0; Volatile.Read(ref counters.Unfinished) != 0; spins++)
         {
-            wait.SpinOnce(sleep1Threshold: -1);
+            // The last chunks take microseconds; a yield on a busy machine costs milliseconds. One is due when a worker is not running at all.
+            if (spins < SpinsBeforeYield)
+            {
+                Thread.SpinWait(1);
+            }
+            else
+            {
+                Thread.Yield();
+            }
         }
 
         if (failure is { } exception)
