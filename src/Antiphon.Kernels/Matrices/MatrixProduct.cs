@@ -2,7 +2,8 @@ namespace Antiphon.Kernels;
 
 /// <summary>The product of a weight matrix with some activation rows, cut into chunks of weight rows.</summary>
 /// <remarks>
-/// Few activation rows: four weight rows at a time are decoded in pieces that stay in the first-level cache, and multiplied at once.
+/// One or two activation rows: four weight rows at a time are decoded in registers, if their format has blocks.
+/// Few: four weight rows at a time are decoded in pieces that stay in the first-level cache, and multiplied at once.
 /// Many: a panel of weight rows is decoded into the second-level cache, and every group of activation rows passes over it.
 /// </remarks>
 internal unsafe struct MatrixProduct<T>
@@ -12,6 +13,9 @@ internal unsafe struct MatrixProduct<T>
     private const int WeightRows = DotTiles<T>.WeightRows;
     private const int InputRows = DotTiles<T>.InputRows;
     private const int Lanes = 16;
+
+    // For more, decoding once for all is cheaper than decoding in registers.
+    private const int FusedRows = 2;
 
     private readonly RowMajorWeights weights;
     private readonly Activations x;
@@ -49,9 +53,27 @@ internal unsafe struct MatrixProduct<T>
         {
             MultiplyPanel(first, end, worker);
         }
+        else if (x.Rows <= FusedRows && weights.Kernels.MultiplyFour is not null)
+        {
+            int fused = first + ((end - first) & -WeightRows);
+            MultiplyFused(first, fused, worker);
+            MultiplyPieces(fused, end, worker);
+        }
         else
         {
             MultiplyPieces(first, end, worker);
+        }
+    }
+
+    private readonly void MultiplyFused(int first, int end, int worker)
+    {
+        float* factors = (float*)team.Scratch(worker, sizeof(float) * (long)weights.Kernels.FactorCount(checked(WeightRows * weights.Columns)));
+        for (int row = first; row < end; row += WeightRows)
+        {
+            for (int input = 0; input < x.Rows; input++)
+            {
+                weights.Kernels.MultiplyFour(weights.Data + (row * weights.RowBytes), weights.Columns, x.Row(input), factors, y + (input * stride) + row);
+            }
         }
     }
 

@@ -28,7 +28,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
             Data = data,
             RowBytes = rowBytes,
             PieceBytes = (int)format.ByteCount(RowMajorWeights.Piece),
-            Decoder = RowDecoders.For(format, tier),
+            Kernels = RowKernels.For(format, tier),
         };
     }
 

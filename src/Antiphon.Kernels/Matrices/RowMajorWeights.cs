@@ -12,7 +12,7 @@ internal unsafe struct RowMajorWeights
     public byte* Data;
     public long RowBytes;
     public int PieceBytes;
-    public delegate*<byte*, int, float*, void> Decoder;
+    public RowKernels Kernels;
 
     /// <summary>Decodes some columns of a row.</summary>
     /// <param name="row">Which row.</param>
@@ -22,9 +22,9 @@ internal unsafe struct RowMajorWeights
     public readonly void Decode(int row, int first, int count, float* values)
     {
         byte* source = Data + (row * RowBytes) + ((long)(first / Piece) * PieceBytes);
-        if (Decoder is not null)
+        if (Kernels.Decode is not null)
         {
-            Decoder(source, count, values);
+            Kernels.Decode(source, count, values);
             return;
         }
 

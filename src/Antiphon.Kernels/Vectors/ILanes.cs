@@ -31,6 +31,12 @@ internal unsafe interface ILanes<T>
 
     static abstract T FromSignedBytes(Vector128<sbyte> values);
 
+    /// <summary>scale * q + offset, rounded once, where q is the four bits of each of sixteen bytes from bit <paramref name="shift"/> (0 or 4) on.</summary>
+    static abstract T Nibbles(byte* source, int shift, T scale, T offset);
+
+    /// <summary>scale * levels[q]; see <see cref="Nibbles"/>.</summary>
+    static abstract T NibbleLevels(byte* source, int shift, Vector128<sbyte> levels, T scale);
+
     static abstract T operator +(T left, T right);
 
     static abstract T operator -(T left, T right);

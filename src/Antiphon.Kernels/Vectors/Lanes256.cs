@@ -50,6 +50,14 @@ internal readonly unsafe struct Lanes256(Vector256<float> low, Vector256<float> 
         Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(Sse2.ShiftRightLogical128BitLane(values, 8))));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 Nibbles(byte* source, int shift, Lanes256 scale, Lanes256 offset) =>
+        Fma(FromBytes(BlockParts.Bits(Vector128.Load(source), shift, 15)), scale, offset);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 NibbleLevels(byte* source, int shift, Vector128<sbyte> levels, Lanes256 scale) =>
+        FromSignedBytes(Vector128.Shuffle(levels, BlockParts.Bits(Vector128.Load(source), shift, 15).AsSByte())) * scale;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 operator +(Lanes256 left, Lanes256 right) => new(left.a + right.a, left.b + right.b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

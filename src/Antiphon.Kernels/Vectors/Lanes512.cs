@@ -53,6 +53,19 @@ internal readonly unsafe struct Lanes512(Vector512<float> value) : ILanes<Lanes5
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 FromSignedBytes(Vector128<sbyte> values) => new(Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(values)));
 
+    // The sixteen possible values are computed once and looked up: no conversions. The permutation looks at the lowest four bits of an index alone.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 Nibbles(byte* source, int shift, Lanes512 scale, Lanes512 offset)
+    {
+        Vector512<float> values = Avx512F.FusedMultiplyAdd(
+            Vector512.Create(0f, 1f, 2f, 3f, 4f, 5f, 6f, 7f, 8f, 9f, 10f, 11f, 12f, 13f, 14f, 15f), scale.v, offset.v);
+        return new(Avx512F.PermuteVar16x32(values, Indices(source, shift)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 NibbleLevels(byte* source, int shift, Vector128<sbyte> levels, Lanes512 scale) =>
+        new(Avx512F.PermuteVar16x32((FromSignedBytes(levels) * scale).v, Indices(source, shift)));
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes512 operator +(Lanes512 left, Lanes512 right) => new(left.v + right.v);
 
@@ -105,4 +118,8 @@ internal readonly unsafe struct Lanes512(Vector512<float> value) : ILanes<Lanes5
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public float Maximum() => Lanes256.Maximum(Avx.Max(v.GetLower(), v.GetUpper()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> Indices(byte* source, int shift) => Avx512F.ShiftRightLogicalVariable(
+        Avx512F.ConvertToVector512Int32(Vector128.Load(source)), Vector512.Create((uint)shift));
 }

@@ -69,6 +69,14 @@ internal readonly unsafe struct LanesPortable(Vector128<float> v0, Vector128<flo
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static LanesPortable Nibbles(byte* source, int shift, LanesPortable scale, LanesPortable offset) =>
+        Fma(FromBytes(BlockParts.Bits(Vector128.Load(source), shift, 15)), scale, offset);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static LanesPortable NibbleLevels(byte* source, int shift, Vector128<sbyte> levels, LanesPortable scale) =>
+        FromSignedBytes(Vector128.Shuffle(levels, BlockParts.Bits(Vector128.Load(source), shift, 15).AsSByte())) * scale;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static LanesPortable operator +(LanesPortable left, LanesPortable right) =>
         new(left.a + right.a, left.b + right.b, left.c + right.c, left.d + right.d);
 

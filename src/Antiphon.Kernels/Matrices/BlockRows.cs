@@ -1,0 +1,99 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
+
+namespace Antiphon.Kernels;
+
+/// <summary>What can be done with rows of blocks.</summary>
+internal static unsafe class BlockRows<T, TBlocks>
+    where T : unmanaged, ILanes<T>
+    where TBlocks : struct, IBlocks<T>
+{
+    /// <summary>Floats of scratch memory for the scales of <paramref name="columns"/> values.</summary>
+    public static int FactorCount(int columns) => (((columns / TBlocks.Columns * TBlocks.Factors) + 15) & ~15) + 16;
+
+    /// <summary>Decodes whole blocks.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Decode(byte* source, int count, float* values)
+    {
+        float* factors = stackalloc float[FactorCount(RowMajorWeights.Piece)];
+        int batch = RowMajorWeights.Piece / TBlocks.Columns;
+        for (int left = count / TBlocks.Columns; left > 0; left -= batch)
+        {
+            int blocks = Math.Min(left, batch);
+            TBlocks.Prepare(source, blocks, factors);
+            for (int block = 0; block < blocks; block++)
+            {
+                for (int pair = 0; pair < TBlocks.Columns / 32; pair++)
+                {
+                    TBlocks.Pair(source, factors + (block * TBlocks.Factors), pair, out T first, out T second);
+                    first.Store(values);
+                    second.Store(values + 16);
+                    values += 32;
+                }
+
+                source += TBlocks.Bytes;
+            }
+        }
+    }
+
+    /// <summary>The products of four rows, which follow each other, with one input, in the defined order of additions.</summary>
+    /// <param name="source">The first row.</param>
+    /// <param name="columns">Number of columns.</param>
+    /// <param name="x">The input.</param>
+    /// <param name="factors">Room for <see cref="FactorCount"/> of four rows.</param>
+    /// <param name="y">Receives four results.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void MultiplyFour(byte* source, int columns, float* x, float* factors, float* y)
+    {
+        int blocks = columns / TBlocks.Columns;
+        TBlocks.Prepare(source, 4 * blocks, factors);
+        nint rowBytes = (nint)blocks * TBlocks.Bytes;
+        nint rowFactors = (nint)blocks * TBlocks.Factors;
+
+        // Each sum is a chain of dependent additions; four of them, and the decoding between, keep the machine busy.
+        T a = T.Zero, b = T.Zero, c = T.Zero, d = T.Zero;
+        for (int block = 0; block < blocks; block++)
+        {
+            Prefetch(source + (4 * rowBytes), rowBytes);
+            for (int pair = 0; pair < TBlocks.Columns / 32; pair++)
+            {
+                a = Add(source, factors, pair, x, a);
+                b = Add(source + rowBytes, factors + rowFactors, pair, x, b);
+                c = Add(source + (2 * rowBytes), factors + (2 * rowFactors), pair, x, c);
+                d = Add(source + (3 * rowBytes), factors + (3 * rowFactors), pair, x, d);
+                x += 32;
+            }
+
+            source += TBlocks.Bytes;
+            factors += TBlocks.Factors;
+        }
+
+        y[0] = a.Sum();
+        y[1] = b.Sum();
+        y[2] = c.Sum();
+        y[3] = d.Sum();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T Add(byte* block, float* factors, int pair, float* x, T sum)
+    {
+        TBlocks.Pair(block, factors, pair, out T first, out T second);
+        return T.Fma(T.Load(x + 16), second, T.Fma(T.Load(x), first, sum));
+    }
+
+    /// <summary>Asks for the same block of the next four rows. Addresses behind the matrix do no harm.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(byte* block, nint rowBytes)
+    {
+        if (Sse.IsSupported)
+        {
+            for (int at = 0; at < TBlocks.Bytes; at += 64)
+            {
+                Sse.Prefetch0(block + at);
+                Sse.Prefetch0(block + rowBytes + at);
+                Sse.Prefetch0(block + (2 * rowBytes) + at);
+                Sse.Prefetch0(block + (3 * rowBytes) + at);
+            }
+        }
+    }
+}
