@@ -145,7 +145,7 @@ public sealed class SoakTests
     {
         // Some prompts are common to many requests, so that cache blocks are shared, evicted and found again.
         string text = string.Concat(Enumerable.Repeat($"Story {random.Next(6)}: the fox went on. ", random.Next(1, 12)));
-        string prompt = chat ? $$""""messages":[{"role":"user","content":"{{text}}"}]"""" : $"\"prompt\":\"{text}\"";
+        string prompt = chat ? $"\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}]" : $"\"prompt\":\"{text}\"";
         string more = random.Next(6) switch
         {
             0 => $",\"n\":{random.Next(2, 4)}",

@@ -133,7 +133,8 @@ internal static class LoadChart
         if (target is double goal)
         {
             Add(svg, $"""<line x1="{N(X(goal))}" y1="{N(top)}" x2="{N(X(goal))}" y2="{N(bottom)}" stroke="{Bad}" stroke-width="1.5" stroke-dasharray="5 4"/>""");
-            Text(svg, X(goal) + (X(goal) > right - 90 ? -6 : 6), bottom - 8, $"target {Time(goal)}", 11, Bad, X(goal) > right - 90 ? "end" : "start");
+            bool before = X(goal) > right - 90;
+            Add(svg, $"""<text x="{N(X(goal) + (before ? -6 : 6))}" y="{N(bottom - 8)}" font-size="11" text-anchor="{(before ? "end" : "start")}" fill="{Bad}" stroke="#ffffff" stroke-width="3" paint-order="stroke">target {Escape(Time(goal))}</text>""");
         }
     }
 

@@ -48,7 +48,7 @@ internal static class TraceFile
                 requests.Add(request with { At = Math.Max(0, (at - start.Value) / speed) });
             }
         }
-        catch (Exception failure) when (failure is FormatException or JsonException or InvalidOperationException or KeyNotFoundException or InvalidDataException)
+        catch (Exception failure) when (failure is FormatException or OverflowException or JsonException or InvalidOperationException or KeyNotFoundException or InvalidDataException)
         {
             throw new CommandException($"{path}: line {number} is neither of the Azure trace (time,prompt tokens,answer tokens) nor of the Mooncake trace (JSON with timestamp, input_length, output_length): {failure.Message.TrimEnd('.')}");
         }
