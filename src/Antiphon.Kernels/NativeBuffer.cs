@@ -7,6 +7,9 @@ namespace Antiphon.Kernels;
 public sealed unsafe class NativeBuffer<T> : IDisposable
     where T : unmanaged
 {
+    private const nuint Alignment = 64;
+
+    private void* allocation;
     private T* pointer;
 
     /// <summary>Allocates <paramref name="length"/> zeroed elements.</summary>
@@ -14,8 +17,10 @@ public sealed unsafe class NativeBuffer<T> : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         nuint bytes = checked((nuint)length * (nuint)sizeof(T));
-        pointer = (T*)NativeMemory.AlignedAlloc(Math.Max(bytes, 64), 64);
-        NativeMemory.Clear(pointer, bytes);
+
+        // Large zeroed allocations are fresh pages of the system: they take memory, and time, only when they are touched. A cache's pool relies on that.
+        allocation = NativeMemory.AllocZeroed(checked(bytes + Alignment));
+        pointer = (T*)(((nuint)allocation + Alignment - 1) & ~(Alignment - 1));
         Length = length;
     }
 
@@ -55,7 +60,8 @@ public sealed unsafe class NativeBuffer<T> : IDisposable
 
     private void Free()
     {
-        NativeMemory.AlignedFree(pointer);
+        NativeMemory.Free(allocation);
+        allocation = null;
         pointer = null;
     }
 }

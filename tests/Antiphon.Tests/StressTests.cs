@@ -25,22 +25,25 @@ public sealed class StressTests(TalesFixture tales, ITestOutputHelper output)
 
         int rounds = IsLong ? 200 : 6;
         long before = 0;
+        long managed = 0;
         int threads = 0;
         for (int round = 0; round < rounds; round++)
         {
             await RoundAsync(expected);
             if (round == rounds / 3)
             {
-                (before, threads) = (Memory.Resident(), Process.GetCurrentProcess().Threads.Count);
+                (before, managed, threads) = (Memory.Resident(), GC.GetTotalMemory(forceFullCollection: true), Process.GetCurrentProcess().Threads.Count);
             }
         }
 
         long after = Memory.Resident();
+        long managedAfter = GC.GetTotalMemory(forceFullCollection: true);
         int threadsAfter = Process.GetCurrentProcess().Threads.Count;
-        output.WriteLine($"{rounds} rounds: resident {before >> 20} then {after >> 20} MiB, threads {threads} then {threadsAfter}");
+        output.WriteLine($"{rounds} rounds: resident {before >> 20} then {after >> 20} MiB, managed {managed >> 10} then {managedAfter >> 10} KiB, threads {threads} then {threadsAfter}");
 
-        // The runtime's own heaps and pools breathe; a leak would be a model's cache or team each round.
-        Assert.True(after - before < 64 << 20, $"resident memory grew from {before >> 20} to {after >> 20} MiB");
+        // The system's allocator keeps what threads that ended had freed, up to a bound; a leak would grow with the rounds.
+        Assert.True(managedAfter - managed < 4 << 20, $"the managed heap grew from {managed >> 10} to {managedAfter >> 10} KiB");
+        Assert.True(after - before < 128 << 20, $"resident memory grew from {before >> 20} to {after >> 20} MiB");
         Assert.True(threadsAfter - threads < 16, $"threads grew from {threads} to {threadsAfter}");
     }
 
