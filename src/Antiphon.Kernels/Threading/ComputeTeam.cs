@@ -26,9 +26,10 @@ public sealed unsafe class ComputeTeam : IDisposable
     private static readonly long SpinTicks = Stopwatch.Frequency / 10_000;
 
     private const int SpinsBeforeYield = 1000;
+    private const long InitialScratch = 1 << 20;
 
     private readonly Thread[] threads;
-    private readonly NativeBuffer<byte>?[] scratch;
+    private readonly NativeBuffer<byte>[] scratch;
     private readonly object gate = new();
     private readonly int[] processors;
 
@@ -48,7 +49,13 @@ public sealed unsafe class ComputeTeam : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(size, 1);
         Size = size;
-        scratch = new NativeBuffer<byte>?[size];
+        scratch = new NativeBuffer<byte>[size];
+        for (int worker = 0; worker < size; worker++)
+        {
+            // Chunks fall to workers by chance, so a worker may meet a need late; memory that is not touched costs nothing.
+            scratch[worker] = new NativeBuffer<byte>(InitialScratch);
+        }
+
         processors = pin ? ThreadPlacement.AllowedProcessors() : [];
         threads = new Thread[size - 1];
         for (int i = 0; i < threads.Length; i++)
@@ -113,12 +120,13 @@ public sealed unsafe class ComputeTeam : IDisposable
     /// <param name="bytes">How much is needed; allocates only when that is more than ever before.</param>
     public byte* Scratch(int worker, long bytes)
     {
-        NativeBuffer<byte>? buffer = scratch[worker];
-        if (buffer is null || buffer.Length < bytes)
+        NativeBuffer<byte> buffer = scratch[worker];
+        if (buffer.Length < bytes)
         {
-            buffer?.Dispose();
-            scratch[worker] = null;
-            scratch[worker] = buffer = new NativeBuffer<byte>(bytes + (bytes / 4)); // a need that creeps up must not allocate each time
+            // A need that creeps up must not allocate each time.
+            scratch[worker] = new NativeBuffer<byte>(bytes + (bytes / 4));
+            buffer.Dispose();
+            buffer = scratch[worker];
         }
 
         return buffer.Pointer;
@@ -147,8 +155,7 @@ public sealed unsafe class ComputeTeam : IDisposable
 
         for (int i = 0; i < scratch.Length; i++)
         {
-            scratch[i]?.Dispose();
-            scratch[i] = null;
+            scratch[i].Dispose();
         }
     }
 
