@@ -26,7 +26,7 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
             });
 
     /// <summary>Loads a model for measurements, without an engine; null: Tales. The team stays the caller's.</summary>
-    public Task<LoadedModel> LoadForMeasuringAsync(string? path, ComputeTeam team, bool fast, CancellationToken cancellationToken) =>
+    public Task<LoadedModel> LoadForMeasuringAsync(string? path, ComputeTeam team, MatrixPrecision precision, CancellationToken cancellationToken) =>
         Terminal.WithProgressAsync(
             $"Loading {Name(path)}",
             progress => Task.Run(
@@ -35,7 +35,7 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
                     ModelSource source = Open(path);
                     try
                     {
-                        return ModelLoader.Load(source, new ModelLoadOptions { Team = team, Precision = fast ? MatrixPrecision.Fast : MatrixPrecision.Exact, Progress = new Share(progress, cancellationToken) });
+                        return ModelLoader.Load(source, new ModelLoadOptions { Team = team, Precision = precision, Progress = new Share(progress, cancellationToken) });
                     }
                     catch
                     {

@@ -28,12 +28,14 @@ public sealed class LanguageModel : IAsyncDisposable
 
     private readonly LoadedModel loaded;
     private readonly IReadOnlyList<string> adapters;
+    private readonly MatrixPrecision precision;
     private int disposed;
 
     private LanguageModel(LoadedModel loaded, ModelText text, LanguageModelOptions options)
     {
         this.loaded = loaded;
         adapters = options.Adapters;
+        precision = options.Precision;
         Text = text;
         DefaultSampling = options.DefaultSampling ?? text.RecommendedSampling ?? FallbackSampling;
         Name = options.Name ?? text.Name ?? Path.GetFileNameWithoutExtension(loaded.Source.Path.TrimEnd('/', '\\'));
@@ -206,7 +208,7 @@ public sealed class LanguageModel : IAsyncDisposable
     }
 
     /// <summary>What keys and values depend on. Kernels of different tiers round differently, so their caches do not mix.</summary>
-    private byte[] CacheKey() => ModelFingerprint.Of(loaded.Source, adapters, CpuFeatures.DefaultTier.ToString());
+    private byte[] CacheKey() => ModelFingerprint.Of(loaded.Source, adapters, $"{CpuFeatures.DefaultTier} {precision}");
 
     /// <summary>Ends the requests under way with <see cref="EngineStoppedException"/>, then frees the model.</summary>
     public async ValueTask DisposeAsync()

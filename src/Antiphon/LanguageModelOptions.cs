@@ -12,8 +12,11 @@ public sealed record LanguageModelOptions
     /// <summary>Compute threads, 1 to 1024, the engine's own included; null: one for each processor that this process may use.</summary>
     public int? Threads { get; init; }
 
-    /// <summary>How products with weight matrices are computed: exact, or several times as fast with rounding to bfloat16. Default: exact.</summary>
-    public MatrixPrecision Precision { get; init; } = MatrixPrecision.Exact;
+    /// <summary>
+    /// How products with weight matrices are computed. Default: <see cref="MatrixPrecision.Fast"/>, which rounds to bfloat16 where this processor has the instructions
+    /// for it; <see cref="MatrixPrecision.Exact"/> gives the same bits on every processor.
+    /// </summary>
+    public MatrixPrecision Precision { get; init; } = MatrixPrecision.Fast;
 
     /// <summary>The engine: cache, batch, queue.</summary>
     public EngineOptions Engine { get; init; } = new();

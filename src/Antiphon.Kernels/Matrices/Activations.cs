@@ -8,6 +8,8 @@ namespace Antiphon.Kernels;
 /// </summary>
 public sealed unsafe class Activations : IDisposable
 {
+    private const long LeastRoom = 1 << 18;
+
     private NativeBuffer<float> buffer = new(0);
 
     /// <summary>Number of rows (tokens).</summary>
@@ -38,7 +40,9 @@ public sealed unsafe class Activations : IDisposable
         if (needed > buffer.Length)
         {
             buffer.Dispose();
-            buffer = new NativeBuffer<float>(needed);
+
+            // Experts get another number of rows at every step: ample room, which costs nothing until it is touched, ends the growing early.
+            buffer = new NativeBuffer<float>(Math.Max(2 * needed, LeastRoom));
         }
 
         Packed.Forget();

@@ -6,8 +6,9 @@ namespace Antiphon.Models;
 internal sealed unsafe class Scratch<T> : IDisposable
     where T : unmanaged
 {
-    // Tables grow with the context, a few elements every few steps: small ones have their room from the beginning.
-    private NativeBuffer<T> buffer = new(1024);
+    // Tables grow with the context, and experts get another number of rows at every step: small ones have their room, which costs nothing until it is
+    // touched, from the beginning.
+    private NativeBuffer<T> buffer = new(1 << 16);
 
     /// <summary>Room for at least so many elements, with whatever they held.</summary>
     public T* Take(long count)

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Antiphon.Conformance.Models;
 using Antiphon.Conformance.Tales;
 using Antiphon.Engine;
+using Antiphon.Models;
 using Antiphon.Testing;
 using Microsoft.Extensions.AI;
 
@@ -14,7 +15,8 @@ public sealed class AnswerTests(ITestOutputHelper output)
     [Fact]
     public async Task Questions_become_the_reference_prompts_and_get_the_reference_answers()
     {
-        await using LanguageModel model = await LanguageModel.LoadAsync(SharedMaterial.Path("models", "SmolLM2-135M-Instruct.Q4_1.gguf"));
+        await using LanguageModel model = await LanguageModel.LoadAsync(
+            SharedMaterial.Path("models", "SmolLM2-135M-Instruct.Q4_1.gguf"), new LanguageModelOptions { Precision = MatrixPrecision.Exact });
         int whole = 0;
         foreach (string line in File.ReadLines(SharedMaterial.Path("conformance", "smollm2", "greedy.jsonl")))
         {
