@@ -152,33 +152,12 @@ public sealed class ModelText
     private static ModelText Read(GgufFile file, string? chatTemplate)
     {
         GgufMetadata metadata = file.Metadata;
-        int? Id(string key) => metadata.TryGetInt32(key, out int id) ? id : null;
-        bool? Flag(string key) => metadata.TryGetBoolean(key, out bool flag) ? flag : null;
         string? Name(string key) => metadata.TryGetString(key, out string? text) ? text : null;
         float? Number(string key) => metadata.TryGetSingle(key, out float number) ? number : null;
-        const string Prefix = "tokenizer.ggml.";
-        var vocabulary = new GgufVocabulary
-        {
-            Model = metadata.GetString(Prefix + "model"),
-            Pre = Name(Prefix + "pre"),
-            Tokens = metadata.GetStringArray(Prefix + "tokens"),
-            TokenTypes = metadata.Contains(Prefix + "token_type") ? metadata.GetInt32Array(Prefix + "token_type") : null,
-            Scores = metadata.Contains(Prefix + "scores") ? metadata.GetSingleArray(Prefix + "scores") : null,
-            Merges = metadata.Contains(Prefix + "merges") ? metadata.GetStringArray(Prefix + "merges") : null,
-            BosId = Id(Prefix + "bos_token_id"),
-            EosId = Id(Prefix + "eos_token_id"),
-            EotId = Id(Prefix + "eot_token_id"),
-            UnkId = Id(Prefix + "unknown_token_id"),
-            PadId = Id(Prefix + "padding_token_id"),
-            AddBos = Flag(Prefix + "add_bos_token"),
-            AddEos = Flag(Prefix + "add_eos_token"),
-            AddSpacePrefix = Flag(Prefix + "add_space_prefix"),
-            RemoveExtraWhitespaces = Flag(Prefix + "remove_extra_whitespaces"),
-        };
         SamplingOptions? sampling = Recommended(
             Number("general.sampling.temp"), Number("general.sampling.top_p"), Number("general.sampling.top_k"), Number("general.sampling.min_p"), null);
         return new ModelText(
-            Tokenizer.FromVocabulary(vocabulary), chatTemplate ?? Name("tokenizer.chat_template"), sampling, Name("general.name"));
+            Tokenizer.FromVocabulary(TokenizerLoader.ReadVocabulary(metadata)), chatTemplate ?? Name("tokenizer.chat_template"), sampling, Name("general.name"));
     }
 
     private static ModelText Read(HuggingFaceFolder folder, string? chatTemplate)
