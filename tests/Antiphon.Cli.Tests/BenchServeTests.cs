@@ -14,7 +14,7 @@ public sealed class BenchServeTests
         using var folder = new TemporaryFolder();
         CommandRun run = await CommandRun.Of(
             "bench", "serve", mode, value, "--requests", "6", "--prompt-tokens", "64", "--output-tokens", "9", "--shared-prefix", "50",
-            "--ttft-target", "100000", "--itl-target", "100000", "--json", folder["load.json"], "--svg", folder["load.svg"]);
+            "--seed", "1", "--ttft-target", "100000", "--itl-target", "100000", "--json", folder["load.json"], "--svg", folder["load.svg"]);
         run.AssertSucceeded();
         Assert.Equal("", run.Error);
         Assert.Contains("6 of 6 requests answered", run.Out);
@@ -31,7 +31,12 @@ public sealed class BenchServeTests
             Assert.InRange(row.GetProperty("prompt_tokens").GetInt32(), 48, 80);
             Assert.True(row.GetProperty("time_to_first_token").GetDouble() <= row.GetProperty("end_to_end").GetDouble());
         });
-        Assert.True(root.GetProperty("cached_share").GetDouble() > 0, "half of each prompt is shared, and none of it came from the cache");
+        if (mode == "--concurrency")
+        {
+            // In the open loop all requests may be on their way before the first prompt is in the cache.
+            Assert.True(root.GetProperty("cached_share").GetDouble() > 0, "half of each prompt is shared, and none of it came from the cache");
+        }
+
         foreach (string name in (string[])["time_to_first_token", "inter_token_latency", "time_per_output_token", "end_to_end"])
         {
             JsonElement values = root.GetProperty(name);
@@ -59,7 +64,7 @@ public sealed class BenchServeTests
             """);
         foreach ((string trace, string scale) in ((string, string)[])[(azure, "1"), (mooncake, "0.1")])
         {
-            CommandRun run = await CommandRun.Of("bench", "serve", "--trace", trace, "--length-scale", scale, "--speed", "10", "--json", "-");
+            CommandRun run = await CommandRun.Of("bench", "serve", "--trace", trace, "--length-scale", scale, "--speed", "10", "--seed", "1", "--json", "-");
             run.AssertSucceeded();
             Assert.Equal([5 - (trace == mooncake ? 1 : 0), 4], JsonDocument.Parse(run.Out).RootElement.GetProperty("rows").EnumerateArray().Select(r => r.GetProperty("output_tokens").GetInt32()));
         }

@@ -6,6 +6,7 @@ namespace Antiphon.Cli;
 internal static class LoadGenerator
 {
     private const int CalibrationTokens = 8;
+    private const int CalibrationWords = 160;
     private const int MostInFlight = 2048;
 
     /// <summary>Asks the server how many tokens the words of prompts make. The request also wakes the server up.</summary>
@@ -16,7 +17,7 @@ internal static class LoadGenerator
         int[] counts = new int[2];
         for (int i = 0; i < 2; i++)
         {
-            string text = new PromptText(1, ~seed).Of(new PlannedRequest(0, [new PromptPart(long.MaxValue - i, i == 0 ? 16 : 80)], CalibrationTokens));
+            string text = new PromptText(1, ~seed).Of(new PlannedRequest(0, [new PromptPart(long.MaxValue - i, i == 0 ? 16 : 16 + CalibrationWords)], CalibrationTokens));
             RequestRecord record = await client.SendAsync(text, CalibrationTokens, 0, Stopwatch.GetTimestamp(), cancellationToken).ConfigureAwait(false);
             cancellationToken.ThrowIfCancellationRequested();
             if (record.Error is not null)
@@ -27,7 +28,7 @@ internal static class LoadGenerator
             counts[i] = record.PromptTokens;
         }
 
-        return counts[1] > counts[0] ? (counts[1] - counts[0]) / 64.0 : 1.3;
+        return counts[1] > counts[0] ? (counts[1] - counts[0]) / (double)CalibrationWords : 1.3;
     }
 
     /// <summary>Sends all requests.</summary>
