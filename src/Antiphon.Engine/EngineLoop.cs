@@ -182,7 +182,9 @@ internal sealed class EngineLoop
     {
         try
         {
+            long begin = options.TimeProvider.GetTimestamp();
             backend.Forward(batch);
+            scheduler.Observe(options.TimeProvider.GetElapsedTime(begin), batch);
             failuresInARow = 0;
             telemetry.CountStep(batch.Tokens.Length);
             return true;

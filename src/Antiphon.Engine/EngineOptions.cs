@@ -27,11 +27,15 @@ public sealed record EngineOptions
     /// <summary>Most tokens in one step, at least <see cref="MaxSequences"/>; default 512. Running answers go first, prompts share the rest.</summary>
     public int TokenBudget { get; init; } = 512;
 
+    /// <summary>Most prompt tokens, over all prompts, in a step that also carries running answers; default 256. <see cref="PrefillTime"/> usually allows fewer.</summary>
+    public int PrefillChunk { get; init; } = 256;
+
     /// <summary>
-    /// Most prompt tokens, over all prompts, in a step that also carries running answers, which bounds the time between their tokens; default 64.
-    /// Steps without running answers use the whole <see cref="TokenBudget"/>.
+    /// About how long prompts may hold up a step that also carries running answers, which bounds the time between their tokens; default 100 ms. The engine learns what a token
+    /// costs and cuts prompts accordingly; steps without running answers may take five times as long, up to <see cref="TokenBudget"/>. Where a step of answers alone takes
+    /// longer than this, prompts may double it. Zero: no clock, only <see cref="PrefillChunk"/> and <see cref="TokenBudget"/>. The size of chunks changes no answer.
     /// </summary>
-    public int PrefillChunk { get; init; } = 64;
+    public TimeSpan PrefillTime { get; init; } = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Most requests that may wait beside those that run; default 1024. More are refused with <see cref="QueueFullException"/>.</summary>
     public int QueueLimit { get; init; } = 1024;

@@ -192,6 +192,7 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
         Check.Range(nameof(options.ContextLength), options.ContextLength ?? 2, 2, int.MaxValue);
         Check.Range(nameof(options.MaxSequences), options.MaxSequences, 1, 4096);
         Check.Range(nameof(options.TokenBudget), options.TokenBudget, options.MaxSequences, 1 << 20);
+        Check.Range(nameof(options.PrefillTime), options.PrefillTime.Ticks, 0, TimeSpan.TicksPerMinute);
         Check.Range(nameof(options.PrefillChunk), options.PrefillChunk, 1, 1 << 20);
         Check.Range(nameof(options.QueueLimit), options.QueueLimit, 1, 1 << 20);
         Check.Range(nameof(options.MaxForwardFailures), options.MaxForwardFailures, 1, int.MaxValue);

@@ -76,7 +76,7 @@ public class EngineTests
     public async Task Chunks_change_nothing(int budget)
     {
         using FakeBackend backend = new();
-        await using InferenceEngine engine = Engine(backend, new EngineOptions { BlockCount = 64, BlockSize = 4, MaxSequences = 1, TokenBudget = budget, PrefillChunk = budget });
+        await using InferenceEngine engine = Engine(backend, new EngineOptions { BlockCount = 64, BlockSize = 4, MaxSequences = 1, TokenBudget = budget, PrefillChunk = budget, PrefillTime = TimeSpan.Zero });
         int[] prompt = [.. Enumerable.Range(0, 100).Select(i => (i * 7) % 48)];
         Assert.Equal(Expected(prompt, 20), (await engine.Submit(Request(prompt)).CompleteAsync()).Choices[0].Tokens);
     }

@@ -119,6 +119,62 @@ public class SchedulingTests
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_short_prompt_has_its_first_token_one_step_after_the_step_it_came_in(bool answersRun)
+    {
+        const int Long = 600;
+        using FakeBackend backend = new();
+        Dictionary<int, int> came = [];
+        Dictionary<int, int> first = [];
+        int longTokens = 0;
+        int longSteps = 0;
+        int step = 0;
+        List<Task<GenerationResult>> all = [];
+        EngineOptions options = new() { BlockCount = 2048, BlockSize = 4, MaxSequences = 32, TokenBudget = 128, PrefillChunk = 32, PrefillTime = TimeSpan.Zero, PrefixCaching = false };
+        InferenceEngine? engine = null;
+        using ManualResetEventSlim gate = Hold(backend, batch =>
+        {
+            step++;
+            int before = longTokens;
+            foreach (Slice slice in batch.Slices)
+            {
+                int request = slice.Sequence.Tokens[0];
+                longTokens += request is 45 or 46 && slice.FirstRow < Long ? slice.Count : 0;
+                if (request < 40 && slice.FirstRow + slice.Count == 20)
+                {
+                    first[request] = step;
+                }
+            }
+
+            longSteps += longTokens > before ? 1 : 0;
+            if (step % 3 == 2 && came.Count < 12)
+            {
+                // A short prompt comes while this step is computed.
+                int request = came.Count;
+                came[request] = step;
+                all.Add(engine!.Submit(EngineTests.Request([request, .. Enumerable.Repeat(7, 19)]) with { MaxTokens = 2 }).CompleteAsync());
+            }
+        });
+        await using InferenceEngine own = engine = EngineTests.Engine(backend, options);
+        if (answersRun)
+        {
+            all.Add(engine.Submit(EngineTests.Request(44) with { MaxTokens = 400 }).CompleteAsync());
+        }
+
+        Task<GenerationResult>[] longs = [.. new[] { 45, 46 }.Select(i => engine.Submit(EngineTests.Request([i, .. Enumerable.Repeat(i, Long - 1)]) with { MaxTokens = 60 }).CompleteAsync())];
+        gate.Set();
+        await Task.WhenAll(longs);
+        await Task.WhenAll(all);
+        Assert.NotEmpty(came);
+        Assert.All(came, c => Assert.Equal(c.Value + 1, first[c.Key]));
+        Assert.Equal(2 * Long, longTokens);
+
+        // And the long ones went on all the while: each step carried some of them.
+        Assert.InRange(longSteps, 1, 2 * Long / (options.PrefillChunk / 4));
+    }
+
     [Fact]
     public async Task The_queue_is_bounded()
     {
@@ -155,7 +211,7 @@ public class SchedulingTests
         using FakeBackend backend = new();
         Generation? intruder = null;
         List<(bool Answer, int Others)> steps = [];
-        await using InferenceEngine engine = EngineTests.Engine(backend, new EngineOptions { BlockCount = 1000, BlockSize = 4, TokenBudget = 256, PrefillChunk = 24 });
+        await using InferenceEngine engine = EngineTests.Engine(backend, new EngineOptions { BlockCount = 1000, BlockSize = 4, TokenBudget = 256, PrefillChunk = 24, PrefillTime = TimeSpan.Zero });
         int[] prompt = [.. Enumerable.Range(0, 1000).Select(i => i % 48)];
         backend.OnForward = batch =>
         {
@@ -183,7 +239,7 @@ public class SchedulingTests
         int submitted = 0;
         int served = 0;
         Generation? shorty = null;
-        await using InferenceEngine engine = EngineTests.Engine(backend, new EngineOptions { BlockCount = 3000, BlockSize = 4, TokenBudget = 64, PrefillChunk = 24 });
+        await using InferenceEngine engine = EngineTests.Engine(backend, new EngineOptions { BlockCount = 3000, BlockSize = 4, TokenBudget = 64, PrefillChunk = 24, PrefillTime = TimeSpan.Zero });
         backend.OnForward = batch =>
         {
             step++;

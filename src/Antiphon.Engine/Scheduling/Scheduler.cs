@@ -21,6 +21,8 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
     private readonly ChoiceQueue running = new(options.Policy);
     private readonly List<Choice> prompts = [];
     private readonly List<int> found = [];
+    private readonly StepPace pace = new(options.PrefillTime);
+    private int answers;
 
     public int Running => running.Count;
 
@@ -46,8 +48,12 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
         batch.Clear();
         scheduled.Clear();
         ScheduleAnswers(batch, scheduled);
+        answers = batch.Tokens.Length;
         SchedulePrompts(batch, scheduled);
     }
+
+    /// <summary>Learns from the step that was scheduled last.</summary>
+    public void Observe(TimeSpan elapsed, StepBatch batch) => pace.Observe(elapsed, batch.Tokens.Length - answers, answers);
 
     /// <summary>Admits from the front of the queue while there are slots and blocks. Nobody overtakes a head that does not fit yet.</summary>
     /// <returns>A choice that could not be started, and why; null when all went well. Call again after dealing with it.</returns>
@@ -129,7 +135,10 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
         }
     }
 
-    /// <summary>Shares the rest of the budget among prompts, the shortest first, so that a short prompt never waits behind the chunks of long ones.</summary>
+    /// <summary>
+    /// Gives the rest of the budget to prompts, the shortest first, so that a short prompt has its first token one step after the step in which it came,
+    /// however many long ones are under way. A quarter is kept for the first in the policy's order: a stream of short prompts slows a long one down, and stops none.
+    /// </summary>
     private void SchedulePrompts(StepBatch batch, List<Choice> scheduled)
     {
         prompts.Clear();
@@ -141,12 +150,17 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
             }
         }
 
-        int budget = options.TokenBudget - batch.Tokens.Length;
-        if (scheduled.Count > 0)
+        if (prompts.Count == 0)
         {
-            budget = Math.Min(budget, options.PrefillChunk);
+            return;
         }
 
+        bool besideAnswers = scheduled.Count > 0;
+        int budget = options.TokenBudget - batch.Tokens.Length;
+        budget = Math.Min(budget, pace.PromptTokens(besideAnswers, besideAnswers ? options.PrefillChunk : options.TokenBudget));
+
+        Choice first = prompts[0];
+        int kept = Math.Min((budget + 3) / 4, first.Pending);
         while (prompts.Count > 0 && budget > 0)
         {
             int shortest = 0;
@@ -156,14 +170,18 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
             }
 
             Choice choice = prompts[shortest];
+            prompts.RemoveAt(shortest);
+            kept = choice == first ? 0 : kept;
             Sequence sequence = choice.Sequence!;
             bool scored = choice.NeedsPromptLogprobs;
-            int share = Math.Max(1, budget / prompts.Count);
-            int count = Math.Min(choice.Pending, scored ? Math.Min(share, ScoredChunk) : share);
-            batch.Add(sequence, choice.Tokens.Slice(sequence.Length, count), scored ? LogitsWanted.All : count == choice.Pending ? LogitsWanted.Last : LogitsWanted.None);
-            scheduled.Add(choice);
-            budget -= count;
-            prompts.RemoveAt(shortest);
+            int count = Math.Min(choice.Pending, budget - kept);
+            count = scored ? Math.Min(count, ScoredChunk) : count;
+            if (count > 0)
+            {
+                batch.Add(sequence, choice.Tokens.Slice(sequence.Length, count), scored ? LogitsWanted.All : count == choice.Pending ? LogitsWanted.Last : LogitsWanted.None);
+                scheduled.Add(choice);
+                budget -= count;
+            }
         }
     }
 

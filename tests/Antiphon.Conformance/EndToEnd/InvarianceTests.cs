@@ -51,7 +51,7 @@ public sealed class InvarianceTests(ITestOutputHelper output)
         {
             foreach (int chunk in Chunks)
             {
-                await using var engine = new InferenceEngine(model.Backend, null, new EngineOptions { MaxSequences = beside + 1, BlockCount = 33 * 8, PrefillChunk = chunk });
+                await using var engine = new InferenceEngine(model.Backend, null, new EngineOptions { MaxSequences = beside + 1, BlockCount = 33 * 8, PrefillChunk = chunk, PrefillTime = TimeSpan.Zero });
                 string what = $"beside {beside}, in chunks of {chunk}";
                 AssertSame(alone, await TogetherAsync(engine, requests), what);
                 long cold = engine.GetStatistics().PrefixHitTokens;
@@ -99,7 +99,7 @@ public sealed class InvarianceTests(ITestOutputHelper output)
     private static async Task<Run[]> AloneAsync(LoadedModel model, GenerationRequest[] requests, int chunk)
     {
         await using var engine = new InferenceEngine(
-            model.Backend, null, new EngineOptions { MaxSequences = 1, BlockCount = 16, TokenBudget = chunk, PrefillChunk = chunk, PrefixCaching = false });
+            model.Backend, null, new EngineOptions { MaxSequences = 1, BlockCount = 16, TokenBudget = chunk, PrefillChunk = chunk, PrefillTime = TimeSpan.Zero, PrefixCaching = false });
         var runs = new Run[requests.Length];
         for (int i = 0; i < runs.Length; i++)
         {
