@@ -13,7 +13,7 @@ string[] sentences =
     "Calculate 12 + 7 - 3.",
     "The miller carried a lamp to the mill.",
 ];
-string question = args.Length > 0 ? args[0] : "A fox swam across the river.";
+string question = args.Length > 0 ? args[0] : "A witch sat on the old bridge.";
 GeneratedEmbeddings<Embedding<float>> vectors = await generator.GenerateAsync([question, .. sentences]);
 foreach ((float similarity, string sentence) in sentences
     .Select((s, i) => (Dot(vectors[0].Vector.Span, vectors[i + 1].Vector.Span), s)).OrderByDescending(p => p.Item1))

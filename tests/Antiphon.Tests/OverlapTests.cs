@@ -93,6 +93,7 @@ public sealed class OverlapTests(TalesFixture tales, ITestOutputHelper output)
         IChatClient client = busy.AsChatClient();
         int cancelled = 0;
         long before = 0;
+        long managed = 0;
         for (int round = 0; round < rounds; round++)
         {
             int first = round * Callers;
@@ -121,16 +122,22 @@ public sealed class OverlapTests(TalesFixture tales, ITestOutputHelper output)
                 Assert.Equal(Shown(expected[i]), Shown(together));
                 Assert.Equal((expected[i].FinishReason, expected[i].Usage!.OutputTokenCount), (together.FinishReason, together.Usage!.OutputTokenCount));
             })));
-            before = round == rounds / 3 ? Memory.Resident() : before;
+            if (round == rounds / 2 || round == 0)
+            {
+                (before, managed) = (Memory.Resident(), GC.GetTotalMemory(forceFullCollection: true));
+                output.WriteLine($"after {round + 1} rounds: resident {before >> 20} MiB, managed {managed >> 10} KiB");
+            }
         }
 
         long after = Memory.Resident();
+        long managedAfter = GC.GetTotalMemory(forceFullCollection: true);
         await AssertAllReturnedAsync(busy.Engine);
         EngineStatistics statistics = busy.Engine.GetStatistics();
-        output.WriteLine($"{rounds * Callers} requests: {statistics.GeneratedTokens} tokens, {statistics.Preemptions} preemptions, {statistics.PrefixHitTokens} cached, {cancelled} cancelled, resident {before >> 20} then {after >> 20} MiB");
+        output.WriteLine($"{rounds * Callers} requests: {statistics.GeneratedTokens} tokens, {statistics.Preemptions} preemptions, {statistics.PrefixHitTokens} cached, {cancelled} cancelled, resident {before >> 20} then {after >> 20} MiB, managed {managed >> 10} then {managedAfter >> 10} KiB");
         Assert.True(statistics.Preemptions > 0, "no preemption");
         Assert.True(statistics.PrefixHitTokens > 0, "no prefix hit");
         Assert.True(cancelled > 0, "nothing cancelled");
+        Assert.True(managedAfter - managed < 4 << 20, $"the managed heap grew from {managed >> 10} to {managedAfter >> 10} KiB");
         Assert.True(after - before < 32 << 20, $"resident memory grew by {(after - before) >> 20} MiB");
     }
 
