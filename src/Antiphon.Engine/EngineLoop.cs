@@ -239,7 +239,12 @@ internal sealed class EngineLoop
 
         Sequence sequence = choice.Sequence!;
         bool more = sequence.Tokens.Length < choice.Tokens.Length;
-        if (more)
+        if (choice.IsEmbedding)
+        {
+            choice.Pool(batch, slice);
+            sequence.Commit(sequence.Tentative);
+        }
+        else if (more)
         {
             sequence.Commit(sequence.Tentative);
         }

@@ -23,6 +23,8 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
         CheckOptions(Options);
         this.text = text;
         VocabularySize = backend.VocabularySize;
+        EmbeddingWidth = backend.Width;
+        CanGenerate = backend.HasHead;
         breakers = new BreakerTokens(text, VocabularySize);
         int blocks = PoolSize.Blocks(Options, backend, PoolSize.FreeBytes());
         ContextLength = (int)Math.Min(Math.Min(backend.ContextLength, Options.ContextLength ?? int.MaxValue), (long)blocks * Options.BlockSize);
@@ -46,6 +48,12 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
     /// <summary>Number of tokens.</summary>
     public int VocabularySize { get; }
 
+    /// <summary>Number of values in a text's vector.</summary>
+    public int EmbeddingWidth { get; }
+
+    /// <summary>Whether the model generates; if not, it was made for embeddings alone.</summary>
+    public bool CanGenerate { get; }
+
     /// <summary>The state.</summary>
     public EngineState State => loop.Inbox.State;
 
@@ -62,6 +70,11 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
     public Generation Submit(GenerationRequest request, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
+        if (!CanGenerate)
+        {
+            throw new InvalidRequestException(nameof(request), "the model was made for embeddings and has no head, so it cannot generate: use EmbedAsync, or another model");
+        }
+
         GenerationRequest copy = RequestValidator.Check(request, VocabularySize, ContextLength, text is not null);
         int maxTokens = Math.Min(copy.MaxTokens ?? int.MaxValue, ContextLength - copy.PromptTokens.Count);
         HashSet<int> stops = [.. copy.StopTokens];
@@ -70,7 +83,34 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
             stops.UnionWith(text.EndTokens);
         }
 
-        Generation generation = new(loop.Inbox, copy, maxTokens, stops, breakers.Of(copy.Sampling), cancellationToken);
+        return Post(new Generation(loop.Inbox, copy, maxTokens, stops, breakers.Of(copy.Sampling), cancellationToken));
+    }
+
+    /// <summary>Turns a text into a vector, in the same steps as all other requests; none changes another's result.</summary>
+    /// <param name="request">The text. It is copied: later changes have no effect.</param>
+    /// <param name="cancellationToken">Stops the request within one step.</param>
+    /// <exception cref="InvalidRequestException">A field has a value that is not allowed.</exception>
+    /// <exception cref="ContextFullException">The text is longer than the context.</exception>
+    /// <exception cref="QueueFullException">Too many requests wait.</exception>
+    /// <exception cref="EngineException">The request failed, or the engine drains, stopped or failed.</exception>
+    /// <exception cref="OperationCanceledException">The caller cancelled.</exception>
+    public async Task<EmbeddingResult> EmbedAsync(EmbeddingRequest request, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        cancellationToken.ThrowIfCancellationRequested();
+        GenerationRequest copy = RequestValidator.Check(request, VocabularySize, ContextLength);
+        using Generation generation = Post(new Generation(loop.Inbox, copy, 0, [], [], cancellationToken) { Pooling = request.Pooling });
+        GenerationUsage usage = default;
+        await foreach (GenerationEvent item in generation.ConfigureAwait(false))
+        {
+            usage = item.Usage;
+        }
+
+        return new EmbeddingResult(generation.Embedding ?? throw new EngineStoppedException("the engine drains and has ended its requests"), usage);
+    }
+
+    private Generation Post(Generation generation)
+    {
         generation.FollowCancellation();
         try
         {

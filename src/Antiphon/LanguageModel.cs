@@ -29,6 +29,7 @@ public sealed class LanguageModel : IAsyncDisposable
     private readonly LoadedModel loaded;
     private readonly IReadOnlyList<string> adapters;
     private readonly MatrixPrecision precision;
+    private readonly Lazy<TextEmbedder> embedder;
     private int disposed;
 
     private LanguageModel(LoadedModel loaded, ModelText text, LanguageModelOptions options)
@@ -39,6 +40,7 @@ public sealed class LanguageModel : IAsyncDisposable
         Text = text;
         DefaultSampling = options.DefaultSampling ?? text.RecommendedSampling ?? FallbackSampling;
         Name = options.Name ?? text.Name ?? Path.GetFileNameWithoutExtension(loaded.Source.Path.TrimEnd('/', '\\'));
+        embedder = new Lazy<TextEmbedder>(() => new TextEmbedder(Engine!, Text.Tokenizer, EmbeddingSpec.Read(loaded.Source)));
         Engine = new InferenceEngine(loaded.Backend, new TokenizerText(text.Tokenizer, [.. loaded.EosTokenIds.Union(text.EndTokens)]), options.Engine);
     }
 
@@ -156,7 +158,57 @@ public sealed class LanguageModel : IAsyncDisposable
     /// <c>enable_thinking</c> and <c>chat_template_kwargs</c> are known. A raw representation is a <see cref="GenerationOptions"/> or
     /// <see cref="SamplingOptions"/> on which the other options are put.
     /// </remarks>
-    public IChatClient AsChatClient() => new AntiphonChatClient(this);
+    public IChatClient AsChatClient() => new AntiphonChatClient(new SharedLanguageModel(this));
+
+    /// <summary>How the model's files say that embeddings are made.</summary>
+    /// <exception cref="ModelFormatException">These files are damaged.</exception>
+    /// <exception cref="UnsupportedModelException">The model's embeddings are of a kind that this version does not make.</exception>
+    public EmbeddingSpec Embeddings => embedder.Value.Spec;
+
+    /// <summary>The vector of a text. Texts share the engine's steps with all other requests.</summary>
+    /// <param name="text">The text. It is never cut unless the options say so; control tokens in it are text.</param>
+    /// <param name="options">Options; null: the defaults.</param>
+    /// <param name="cancellationToken">Stops the request within one step.</param>
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
+    /// <exception cref="InvalidRequestException">An option has a value that is not allowed, or the text has no tokens.</exception>
+    /// <exception cref="ContextFullException">The text is too long.</exception>
+    /// <exception cref="QueueFullException">Too many requests wait.</exception>
+    /// <exception cref="EngineException">The request could not be finished.</exception>
+    /// <exception cref="ModelFormatException">What the model's files say of embeddings is damaged.</exception>
+    /// <exception cref="UnsupportedModelException">The model's embeddings are of a kind that this version does not make.</exception>
+    public Task<EmbeddingResult> EmbedAsync(string text, EmbeddingOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref disposed) != 0, this);
+        return embedder.Value.EmbedAsync(text, options ?? new EmbeddingOptions(), cancellationToken);
+    }
+
+    /// <summary>The vector of a text in tokens, to which neither a prompt nor the tokens that begin and end a text are added.</summary>
+    /// <inheritdoc cref="EmbedAsync(string, EmbeddingOptions?, CancellationToken)"/>
+    /// <param name="tokens">At least one, each in the vocabulary.</param>
+    /// <param name="options">Options; null: the defaults.</param>
+    /// <param name="cancellationToken">Stops the request within one step.</param>
+    public Task<EmbeddingResult> EmbedAsync(IReadOnlyList<int> tokens, EmbeddingOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(tokens);
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref disposed) != 0, this);
+        return embedder.Value.EmbedAsync(tokens, options ?? new EmbeddingOptions(), cancellationToken);
+    }
+
+    /// <summary>The model as an <see cref="IEmbeddingGenerator{TInput, TEmbedding}"/>, for any number of callers at once. Disposing the generator does not dispose the model.</summary>
+    /// <remarks>
+    /// The additional properties <c>pooling</c> (mean, last, first), <c>normalize</c>, <c>truncate</c>, <c>prompt_name</c> and <c>prompt</c> are known; others, and
+    /// another model's id, are listed in the result's additional properties under <c>antiphon.ignored_options</c>. A raw representation is an
+    /// <see cref="EmbeddingOptions"/> on which the other options are put.
+    /// </remarks>
+    /// <param name="defaults">What holds where a call says nothing; null: the defaults.</param>
+    /// <exception cref="ModelFormatException">What the model's files say of embeddings is damaged.</exception>
+    /// <exception cref="UnsupportedModelException">The model's embeddings are of a kind that this version does not make.</exception>
+    public IEmbeddingGenerator<string, Embedding<float>> AsEmbeddingGenerator(EmbeddingOptions? defaults = null)
+    {
+        _ = embedder.Value;
+        return new AntiphonEmbeddingGenerator(new SharedLanguageModel(this), defaults);
+    }
 
     /// <summary>Writes the cached prefixes of past conversations to a file, whole or not at all, readable by its owner only. It holds users' texts.</summary>
     /// <param name="path">The file; replaced if there is one.</param>

@@ -10,6 +10,12 @@ internal sealed class FakeBackend(int vocabularySize = 48, int contextLength = 4
 {
     public int VocabularySize => vocabularySize;
 
+    /// <summary>Whether there are logits.</summary>
+    public bool HasHead { get; init; } = true;
+
+    /// <summary>Hidden states are the first logits, so to speak.</summary>
+    public int Width => 8;
+
     public int ContextLength => contextLength;
 
     public long CacheBytesPerToken => 8;
@@ -27,14 +33,12 @@ internal sealed class FakeBackend(int vocabularySize = 48, int contextLength = 4
 
     public KvCache CreateCache(int blockSize, int blockCount) => Cache = new FakeCache(blockSize, blockCount, CheckpointEvery);
 
-    public void Forward(StepBatch batch)
+    public unsafe void Forward(StepBatch batch)
     {
         OnForward?.Invoke(batch);
         int row = 0;
-        unsafe
-        {
-            batch.PrepareLogits(vocabularySize);
-        }
+        batch.PrepareLogits(vocabularySize);
+        float* states = batch.PrepareStates(Width);
 
         for (int index = 0; index < batch.Slices.Length; index++)
         {
@@ -60,6 +64,12 @@ internal sealed class FakeBackend(int vocabularySize = 48, int contextLength = 4
             {
                 hash = Mix(hash, batch.Tokens[slice.Start + i], batch.Positions[slice.Start + i]);
                 cache.Write(slice.Sequence.Blocks, slice.FirstRow + i, hash);
+                int state = i - slice.StatesFrom;
+                if (state >= 0 && state < slice.States)
+                {
+                    Fill(hash, new Span<float>(states + ((slice.FirstState + state) * Width), Width));
+                }
+
                 if (slice.Wanted == LogitsWanted.All || (slice.Wanted == LogitsWanted.Last && i == slice.Count - 1))
                 {
                     Span<float> logits = batch.Logits(index, slice.Wanted == LogitsWanted.All ? i : 0);

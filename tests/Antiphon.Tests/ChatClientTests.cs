@@ -176,6 +176,115 @@ public sealed class ChatClientTests(TalesFixture tales)
     }
 
     [Fact]
+    public async Task All_updates_of_a_stream_have_the_same_ids()
+    {
+        List<ChatResponseUpdate> updates = [];
+        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync("Calculate 3 - 2.", Greedy()))
+        {
+            updates.Add(update);
+        }
+
+        Assert.Single(updates.Select(u => (u.ResponseId, u.MessageId, u.ModelId, u.CreatedAt, u.Role)).Distinct());
+        Assert.NotEqual(updates[0].ResponseId, (await client.GetResponseAsync("Hello!", Greedy())).ResponseId);
+        Assert.NotNull(updates[^1].FinishReason);
+        Assert.IsType<UsageContent>(Assert.Single(updates[^1].Contents));
+    }
+
+    [Fact]
+    public async Task Cancelling_stops_the_engine_before_the_caller_hears_of_it()
+    {
+        await using LanguageModel own = await Tales.LoadAsync(new LanguageModelOptions { Threads = 1, Engine = new EngineOptions { BlockCount = 256 } });
+        using var stop = new CancellationTokenSource();
+        var endless = new ChatOptions { RawRepresentationFactory = _ => new SamplingOptions { LogitBias = new Dictionary<int, float> { [2041] = -100 } } };
+        int updates = 0;
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
+        {
+            await foreach (ChatResponseUpdate _ in own.AsChatClient().GetStreamingResponseAsync(Answer.Story, endless, stop.Token))
+            {
+                if (++updates == 3)
+                {
+                    await stop.CancelAsync();
+                }
+            }
+        });
+
+        // The engine's last word was the cancellation: it computes nothing more for this request.
+        long tokens = own.Engine.GetStatistics().GeneratedTokens;
+        await Task.Delay(100);
+        EngineStatistics statistics = own.Engine.GetStatistics();
+        Assert.Equal(tokens, statistics.GeneratedTokens);
+        Assert.Equal((0, 0, 0), (statistics.Running, statistics.Waiting, statistics.CacheBlocksUsed));
+        Assert.True(tokens < 200, $"{tokens} tokens though cancelled after {updates} updates");
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => own.AsChatClient().GetResponseAsync("Hello!", null, stop.Token));
+    }
+
+    [Fact]
+    public async Task Tools_are_refused_where_the_template_would_drop_them()
+    {
+        await using LanguageModel own = await Tales.LoadAsync(new LanguageModelOptions
+        {
+            Threads = 1, ChatTemplate = "{% for m in messages %}{{ m.content }}{% endfor %}", Engine = new EngineOptions { BlockCount = 64 },
+        });
+        ChatOptions options = Greedy();
+        options.Tools = [AIFunctionFactory.Create((string city) => city, "get_weather")];
+        ChatFeatureNotSupportedException refused =
+            await Assert.ThrowsAsync<ChatFeatureNotSupportedException>(() => own.AsChatClient().GetResponseAsync("Hello!", options));
+        Assert.Equal("ChatOptions.Tools", refused.Feature);
+        options.ToolMode = ChatToolMode.None;
+        options.MaxOutputTokens = 1;
+        await own.AsChatClient().GetResponseAsync("Hello!", options);
+    }
+
+    [Fact]
+    public void A_message_with_a_call_and_its_result_keeps_their_order()
+    {
+        ChatMessage both = new(ChatRole.Assistant, [new FunctionResultContent("c", "sunny"), new FunctionCallContent("c", "get_weather", new Dictionary<string, object?>())]);
+        string prompt = tales.Model.RenderChat([new(ChatRole.User, "Hello!"), both]).Text;
+        Assert.InRange(prompt.IndexOf("<tool_call>", StringComparison.Ordinal), 0, prompt.IndexOf("<tool_response>", StringComparison.Ordinal));
+        ChatMessage said = new(ChatRole.User, [new TextContent("And now?"), new FunctionResultContent("c", "sunny")]);
+        prompt = tales.Model.RenderChat([new(ChatRole.User, "Hello!"), said]).Text;
+        Assert.InRange(prompt.IndexOf("<tool_response>", StringComparison.Ordinal), 0, prompt.IndexOf("And now?", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Results_are_text_or_json_and_nothing_else()
+    {
+        string Prompt(object? result) => tales.Model.RenderChat([new(ChatRole.User, "Hello!"), new(ChatRole.Tool, [new FunctionResultContent("c", result)])]).Text;
+        Assert.Contains("<tool_response>one two</tool_response>", Prompt(new List<AIContent> { new TextContent("one "), new TextContent("two") }));
+        Assert.Contains("<tool_response>1.5</tool_response>", Prompt(1.5));
+        Assert.Contains("<tool_response>[1,2]</tool_response>", Prompt(JsonSerializer.SerializeToElement(new[] { 1, 2 })));
+        var image = new DataContent(new byte[] { 1 }, "image/png");
+        Assert.Equal("DataContent", Assert.Throws<ChatFeatureNotSupportedException>(() => Prompt(image)).Feature);
+        Assert.Equal("DataContent", Assert.Throws<ChatFeatureNotSupportedException>(() => Prompt(new List<AIContent> { image })).Feature);
+    }
+
+    public static TheoryData<AIContent> Unreadable =>
+    [
+        new DataContent(new byte[] { 1 }, "image/png"), new UriContent("https://example.org/a.png", "image/png"), new HostedFileContent("f"), new ErrorContent("e"),
+        new TextReasoningContent(null) { ProtectedData = "secret" },
+    ];
+
+    [Theory]
+    [MemberData(nameof(Unreadable))]
+    public void Content_that_cannot_be_read_is_refused_by_its_type(AIContent content)
+    {
+        ChatMessage message = new(ChatRole.User, [new TextContent("Hello!"), content]);
+        Assert.Equal(content.GetType().Name, Assert.Throws<ChatFeatureNotSupportedException>(() => tales.Model.RenderChat([message])).Feature);
+    }
+
+    [Fact]
+    public async Task A_call_ends_the_answer_when_only_one_is_allowed_and_a_tool_that_is_no_function_is_reported()
+    {
+        ChatOptions options = Greedy();
+        options.Tools = [AIFunctionFactory.Create((string city) => city, "get_weather", "Get the weather of a city."), new HostedWebSearchTool()];
+        options.AllowMultipleToolCalls = false;
+        ChatResponse response = await client.GetResponseAsync("What is the weather in Split?", options);
+        Assert.Equal(ChatFinishReason.ToolCalls, response.FinishReason);
+        Assert.Single(response.Messages[0].Contents.OfType<FunctionCallContent>());
+        Assert.Contains("HostedWebSearchTool", Assert.Single(Assert.IsAssignableFrom<IReadOnlyList<string>>(response.AdditionalProperties!["antiphon.ignored_options"])));
+    }
+
+    [Fact]
     public async Task Instructions_work_with_and_without_a_system_message()
     {
         ChatOptions options = Greedy();

@@ -72,25 +72,104 @@ public sealed class OverlapTests(TalesFixture tales, ITestOutputHelper output)
     [Fact]
     public async Task Sixty_four_callers_of_one_chat_client()
     {
-        int rounds = IsLong ? 16 : 1;
-        IChatClient client = tales.Model.AsChatClient();
+        const int Callers = 64;
+        int rounds = IsLong ? 32 : 3;
         ChatOptions Options(int i) => new()
         {
-            Seed = i, Temperature = i % 3 == 0 ? 0 : 0.9f, TopP = i % 3 == 1 ? 0.8f : null, MaxOutputTokens = 5 + (i % 30), StopSequences = i % 4 == 0 ? [Stops[i % Stops.Length]] : null,
+            Seed = i,
+            Temperature = i % 3 == 0 ? 0 : 0.9f,
+            TopP = i % 3 == 1 ? 0.8f : null,
+            MaxOutputTokens = IsCut(i) ? 100 : 5 + (i % 30),
+            StopSequences = i % 4 == 0 ? [Stops[i % Stops.Length]] : null,
+            RawRepresentationFactory = i % 5 == 1 ? _ => new GenerationOptions { CacheSalt = "other" } : null,
         };
         string Prompt(int i) => i % 5 == 0 ? $"Calculate {i} + {i + 3}." : $"Tell me a story about a {Subjects[i % 8]} and a {Subjects[(i / 8) % 8]}.";
+        await using LanguageModel quiet = await Tales.LoadAsync(new LanguageModelOptions { Threads = 1, Engine = new EngineOptions { PrefixCaching = false } });
+        await using LanguageModel busy = await Tales.LoadAsync(new LanguageModelOptions
+        {
+            Threads = 2, Engine = new EngineOptions { BlockSize = 4, BlockCount = 72, MaxSequences = 24, TokenBudget = 100, PrefillChunk = 23 },
+        });
+        IChatClient alone = quiet.AsChatClient();
+        IChatClient client = busy.AsChatClient();
+        int cancelled = 0;
+        long before = 0;
+        long managed = 0;
         for (int round = 0; round < rounds; round++)
         {
-            int first = round * 64;
-            ChatResponse[] together = await Task.WhenAll(Enumerable.Range(first, 64).Select(i => Task.Run(() => client.GetResponseAsync(Prompt(i), Options(i)))));
-            for (int i = 0; i < 64; i++)
+            int first = round * Callers;
+            ChatResponse[] expected = new ChatResponse[Callers];
+            for (int i = 0; i < Callers; i++)
             {
-                ChatResponse alone = await client.GetResponseAsync(Prompt(first + i), Options(first + i));
-                Assert.Equal(Shown(alone), Shown(together[i]));
-                Assert.Equal((alone.FinishReason, alone.Usage!.OutputTokenCount), (together[i].FinishReason, together[i].Usage!.OutputTokenCount));
+                expected[i] = await alone.GetResponseAsync(Prompt(first + i), Options(first + i));
+            }
+
+            await Task.WhenAll(Enumerable.Range(0, Callers).Select(i => Task.Run(async () =>
+            {
+                int index = first + i;
+                ChatResponse together;
+                if (IsCut(index))
+                {
+                    (string text, bool wasCut) = await CutAsync(client, Prompt(index), Options(index), index % 23);
+                    Assert.StartsWith(text, Said(expected[i]));
+                    Interlocked.Add(ref cancelled, wasCut ? 1 : 0);
+                    return;
+                }
+
+                // Every other caller streams; the result is the same.
+                together = index % 2 == 0
+                    ? await client.GetResponseAsync(Prompt(index), Options(index))
+                    : await client.GetStreamingResponseAsync(Prompt(index), Options(index)).ToChatResponseAsync();
+                Assert.Equal(Shown(expected[i]), Shown(together));
+                Assert.Equal((expected[i].FinishReason, expected[i].Usage!.OutputTokenCount), (together.FinishReason, together.Usage!.OutputTokenCount));
+            })));
+            if (round == rounds / 2 || round == 0)
+            {
+                (before, managed) = (Memory.Resident(), GC.GetTotalMemory(forceFullCollection: true));
+                output.WriteLine($"after {round + 1} rounds: resident {before >> 20} MiB, managed {managed >> 10} KiB");
             }
         }
+
+        long after = Memory.Resident();
+        long managedAfter = GC.GetTotalMemory(forceFullCollection: true);
+        await AssertAllReturnedAsync(busy.Engine);
+        EngineStatistics statistics = busy.Engine.GetStatistics();
+        output.WriteLine($"{rounds * Callers} requests: {statistics.GeneratedTokens} tokens, {statistics.Preemptions} preemptions, {statistics.PrefixHitTokens} cached, {cancelled} cancelled, resident {before >> 20} then {after >> 20} MiB, managed {managed >> 10} then {managedAfter >> 10} KiB");
+        Assert.True(statistics.Preemptions > 0, "no preemption");
+        Assert.True(statistics.PrefixHitTokens > 0, "no prefix hit");
+        Assert.True(cancelled > 0, "nothing cancelled");
+        Assert.True(managedAfter - managed < 4 << 20, $"the managed heap grew from {managed >> 10} to {managedAfter >> 10} KiB");
+        Assert.True(after - before < 32 << 20, $"resident memory grew by {(after - before) >> 20} MiB");
     }
+
+    /// <summary>Cancels after some updates of a stream.</summary>
+    /// <returns>What came until then, thoughts included, and whether it was cut.</returns>
+    private static async Task<(string Text, bool WasCut)> CutAsync(IChatClient client, string prompt, ChatOptions options, int limit)
+    {
+        using var stop = new CancellationTokenSource();
+        string text = "";
+        try
+        {
+            await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(prompt, options, stop.Token))
+            {
+                text += Said(update.Contents);
+                if (--limit <= 0)
+                {
+                    await stop.CancelAsync();
+                }
+            }
+
+            return (text, false);
+        }
+        catch (OperationCanceledException)
+        {
+            return (text, true);
+        }
+    }
+
+    private static string Said(ChatResponse response) => Said(response.Messages.SelectMany(m => m.Contents));
+
+    private static string Said(IEnumerable<AIContent> contents) =>
+        string.Concat(contents.Select(c => c switch { TextReasoningContent r => r.Text, TextContent t => t.Text, _ => "" }));
 
     /// <summary>Waits until the engine has let go of everything, and asserts that it does.</summary>
     internal static async Task AssertAllReturnedAsync(InferenceEngine engine)

@@ -16,6 +16,7 @@ internal sealed class Choice(Generation owner, int index)
     private readonly List<int> tokens = [];
     private Sampler? sampler;
     private ILogitsMask? mask;
+    private Pooler? pooler;
     private AnswerText? text;
     private long lastTokenTimestamp;
 
@@ -49,17 +50,29 @@ internal sealed class Choice(Generation owner, int index)
     /// <summary>Tokens that have no committed cache row yet.</summary>
     public int Pending => tokens.Count - Sequence!.Length;
 
+    /// <summary>Whether what is left is a prompt, and not a decode step.</summary>
+    public bool IsPrompt => Pending > 1 || IsEmbedding;
+
     /// <summary>Whether its prompt's log-probabilities are wanted and not complete: the first choice sees to them.</summary>
     public bool NeedsPromptLogprobs => Index == 0 && Owner.NeedsPromptLogprobs;
 
-    /// <summary>How many tokens may come from the prefix cache: not the last, whose logits are wanted, nor those whose log-probabilities are.</summary>
-    public int Cacheable => NeedsPromptLogprobs ? Owner.RecordedPrompt - 1 : tokens.Count - 1;
+    /// <summary>Whether a vector is wanted, and no answer.</summary>
+    public bool IsEmbedding => Owner.Pooling is not null;
+
+    /// <summary>How many tokens may come from the prefix cache: not the last, whose logits are wanted, nor those whose log-probabilities or hidden states are.</summary>
+    public int Cacheable => pooler is not null ? pooler.Next : NeedsPromptLogprobs ? Owner.RecordedPrompt - 1 : tokens.Count - 1;
 
     /// <summary>Makes what it needs to run. What the caller supplied (mask, decoder) may throw.</summary>
     public void Prepare(ITokenText? vocabulary, SamplingWorkspace workspace)
     {
         GenerationRequest request = Owner.Request;
         tokens.AddRange(Owner.Prompt);
+        if (Owner.Pooling is { } pooling)
+        {
+            pooler = new Pooler(pooling, tokens.Count);
+            return;
+        }
+
         sampler = new Sampler(request.Sampling, Owner.Seed, Index, Owner.Prompt, Owner.Breakers, workspace);
         text = request.WantText && vocabulary is not null ? new AnswerText(vocabulary.CreateDecoder(request.SkipSpecialTokens), request.StopStrings) : null;
         mask = request.CreateMask?.Invoke(Index);
@@ -107,6 +120,21 @@ internal sealed class Choice(Generation owner, int index)
             Usage = Owner.Usage,
         });
         return token;
+    }
+
+    /// <summary>Asks for what the chunk of a text gives to its vector.</summary>
+    public void WantStates(StepBatch batch, int slice) => pooler?.Want(batch, slice);
+
+    /// <summary>Adds a chunk to the text's vector, and ends when that is complete.</summary>
+    public void Pool(StepBatch batch, int slice)
+    {
+        pooler!.Add(batch, slice);
+        if (pooler.IsComplete)
+        {
+            Owner.Embedding = pooler.ToVector();
+            FinishReason = FinishReason.Stop;
+            Tell(new GenerationEvent { Choice = Index, Text = "", FinishReason = FinishReason, Usage = Owner.Usage });
+        }
     }
 
     /// <summary>Records the log-probabilities of the prompt tokens that a chunk predicts.</summary>

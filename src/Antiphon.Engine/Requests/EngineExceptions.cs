@@ -23,12 +23,17 @@ public sealed class InvalidRequestException : EngineException
     public string Field { get; }
 }
 
-/// <summary>The prompt leaves no room for an answer in the context. Nothing is cut or dropped to make it fit.</summary>
+/// <summary>The prompt leaves no room for an answer in the context, or the text of an embedding is longer than that. Nothing is cut or dropped to make it fit.</summary>
 public sealed class ContextFullException : EngineException
 {
     /// <summary>Creates the exception.</summary>
-    public ContextFullException(int promptTokens, int contextLength)
-        : base($"the prompt has {promptTokens} tokens, but the context holds {contextLength}, of which at least one is needed for the answer: shorten the prompt or raise the context length")
+    /// <param name="promptTokens">Tokens in the prompt.</param>
+    /// <param name="contextLength">Tokens that a sequence may have.</param>
+    /// <param name="forAnswer">Whether an answer was to follow.</param>
+    public ContextFullException(int promptTokens, int contextLength, bool forAnswer = true)
+        : base(forAnswer
+            ? $"the prompt has {promptTokens} tokens, but the context holds {contextLength}, of which at least one is needed for the answer: shorten the prompt or raise the context length"
+            : $"the text has {promptTokens} tokens, but {contextLength} are the most that can be embedded: split the text, or ask for it to be cut")
     {
         PromptTokens = promptTokens;
         ContextLength = contextLength;

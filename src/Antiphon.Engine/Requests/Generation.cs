@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Text;
+using Antiphon.Models;
 
 namespace Antiphon.Engine;
 
@@ -59,6 +60,9 @@ public sealed class Generation : IAsyncEnumerable<GenerationEvent>, IDisposable
 
     internal Choice[] Choices { get; }
 
+    /// <summary>How the prompt becomes a vector; null when it is to be answered.</summary>
+    internal Pooling? Pooling { get; init; }
+
     internal EventQueue Events { get; } = new();
 
     // What follows belongs to the engine thread.
@@ -78,6 +82,9 @@ public sealed class Generation : IAsyncEnumerable<GenerationEvent>, IDisposable
     internal long ArrivalTimestamp { get; set; }
 
     internal int CachedTokens { get; set; }
+
+    /// <summary>The prompt's vector, once it is there.</summary>
+    internal float[]? Embedding { get; set; }
 
     internal int CompletionTokens { get; set; }
 

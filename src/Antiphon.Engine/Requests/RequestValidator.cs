@@ -44,6 +44,26 @@ internal static class RequestValidator
         return copy;
     }
 
+    /// <summary>Returns what the engine runs for an embedding: a copy.</summary>
+    /// <inheritdoc cref="Check(GenerationRequest, int, int, bool)"/>
+    public static GenerationRequest Check(EmbeddingRequest request, int vocabularySize, int contextLength)
+    {
+        if (Engine.Check.Given(nameof(request.Tokens), request.Tokens).Count > contextLength)
+        {
+            throw new ContextFullException(request.Tokens.Count, contextLength, forAnswer: false);
+        }
+
+        int[] tokens = [.. request.Tokens];
+        Engine.Check.Range(nameof(request.Tokens) + ".Count", tokens.Length, 1, contextLength);
+        CheckTokens(nameof(request.Tokens), tokens, vocabularySize);
+        if (!Enum.IsDefined(request.Pooling))
+        {
+            throw new InvalidRequestException(nameof(request.Pooling), $"{request.Pooling} is no way of pooling");
+        }
+
+        return new GenerationRequest { PromptTokens = tokens, Priority = request.Priority, CacheSalt = request.CacheSalt, WantText = false };
+    }
+
     private static void CheckCounts(GenerationRequest request)
     {
         Engine.Check.Range(nameof(request.MaxTokens), request.MaxTokens ?? 1, 1, int.MaxValue);

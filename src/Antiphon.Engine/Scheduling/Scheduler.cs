@@ -117,7 +117,7 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
         for (int i = 0; i < running.Count; i++)
         {
             Choice choice = running[i];
-            if (choice.Pending > 1)
+            if (choice.IsPrompt)
             {
                 continue;
             }
@@ -144,7 +144,7 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
         prompts.Clear();
         for (int i = 0; i < running.Count; i++)
         {
-            if (running[i].Pending > 1)
+            if (running[i].IsPrompt)
             {
                 prompts.Add(running[i]);
             }
@@ -178,7 +178,9 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
             count = scored ? Math.Min(count, ScoredChunk) : count;
             if (count > 0)
             {
-                batch.Add(sequence, choice.Tokens.Slice(sequence.Length, count), scored ? LogitsWanted.All : count == choice.Pending ? LogitsWanted.Last : LogitsWanted.None);
+                bool last = count == choice.Pending && !choice.IsEmbedding;
+                int slice = batch.Add(sequence, choice.Tokens.Slice(sequence.Length, count), scored ? LogitsWanted.All : last ? LogitsWanted.Last : LogitsWanted.None);
+                choice.WantStates(batch, slice);
                 scheduled.Add(choice);
                 budget -= count;
             }

@@ -55,20 +55,19 @@ internal static class ArchitectureRegistry
     private static ArchitectureMapping Map(GgufFile file)
     {
         string architecture = file.Metadata.GetString("general.architecture");
-        return Gguf.TryGetValue(architecture, out Func<GgufConfig, ModelSource, ArchitectureMapping>? map)
-            ? map(new GgufConfig(file.Metadata, architecture), file)
-            : throw new UnsupportedModelException($"general.architecture '{architecture}'");
+        if (!Gguf.TryGetValue(architecture, out Func<GgufConfig, ModelSource, ArchitectureMapping>? map))
+        {
+            throw new UnsupportedModelException($"general.architecture '{architecture}'");
+        }
+
+        var config = new GgufConfig(file.Metadata, architecture);
+        return config.FlagOr("attention.causal", true) ? map(config, file) : throw new UnsupportedModelException($"general.architecture '{architecture}' with bidirectional attention");
     }
 
     private static ArchitectureMapping Map(HuggingFaceFolder folder)
     {
         var config = new JsonConfig(folder.Config);
-        RefuseOtherTasks(config);
-        if (File.Exists(Path.Combine(folder.Path, "modules.json")))
-        {
-            throw new UnsupportedModelException("modules.json (a sentence embedding model)");
-        }
-
+        RefuseOtherTasks(config, isEmbedder: folder.Modules is not null);
 
         // A wrapper around a text model and other parts keeps the text model's config inside.
         JsonConfig text = config.Section("text_config") ?? config;
@@ -87,10 +86,15 @@ internal static class ArchitectureRegistry
             }
         }
 
+        if (!text.FlagOr("is_causal", true) || text.FlagOr("use_bidirectional_attention", false))
+        {
+            throw new UnsupportedModelException($"model_type '{type}' with bidirectional attention");
+        }
+
         return map(text, folder);
     }
 
-    private static void RefuseOtherTasks(JsonConfig config)
+    private static void RefuseOtherTasks(JsonConfig config, bool isEmbedder)
     {
         if (config.Element.TryGetProperty("architectures", out JsonElement classes) && classes.ValueKind == JsonValueKind.Array)
         {
@@ -99,7 +103,8 @@ internal static class ArchitectureRegistry
                 if (name.ValueKind == JsonValueKind.String && name.GetString() is string text
                     && !text.EndsWith("ForCausalLM", StringComparison.Ordinal)
                     && !text.EndsWith("LMHeadModel", StringComparison.Ordinal)
-                    && !text.EndsWith("ForConditionalGeneration", StringComparison.Ordinal))
+                    && !text.EndsWith("ForConditionalGeneration", StringComparison.Ordinal)
+                    && !(isEmbedder && text.EndsWith("Model", StringComparison.Ordinal)))
                 {
                     throw new UnsupportedModelException($"architecture '{text}'");
                 }

@@ -22,6 +22,7 @@ public sealed class HuggingFaceFolder : ModelSource
         Config = JsonFile.ReadObject(At("config.json"));
         GenerationConfig = Optional("generation_config.json");
         TokenizerConfig = Optional("tokenizer_config.json");
+        Modules = File.Exists(At("modules.json")) ? JsonFile.ReadArray(At("modules.json")) : null;
         ChatTemplates = ReadChatTemplates();
         if (File.Exists(At("tokenizer.json")))
         {
@@ -40,6 +41,9 @@ public sealed class HuggingFaceFolder : ModelSource
 
     /// <summary>tokenizer_config.json, or null.</summary>
     public JsonElement? TokenizerConfig { get; }
+
+    /// <summary>modules.json, by which sentence-transformers say how embeddings are made, or null.</summary>
+    public JsonElement? Modules { get; }
 
     /// <summary>The bytes of tokenizer.json, or null.</summary>
     public ReadOnlyMemory<byte>? TokenizerJson { get; }
@@ -99,7 +103,8 @@ public sealed class HuggingFaceFolder : ModelSource
 
     private string At(string name) => System.IO.Path.Combine(Path, name);
 
-    private JsonElement? Optional(string name) => File.Exists(At(name)) ? JsonFile.ReadObject(At(name)) : null;
+    /// <summary>A JSON object of the folder, or null when there is no such file.</summary>
+    internal JsonElement? Optional(string name) => File.Exists(At(name)) ? JsonFile.ReadObject(At(name)) : null;
 
     private void OpenTensors()
     {

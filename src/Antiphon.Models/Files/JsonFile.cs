@@ -15,6 +15,10 @@ public static class JsonFile
     /// <exception cref="ModelFormatException">The file is missing, too large or no JSON object.</exception>
     public static JsonElement ReadObject(string path) => ParseObject(path, ReadBytes(path, MaxBytes));
 
+    /// <summary>As <see cref="ReadObject"/>, for a file that holds a list.</summary>
+    /// <exception cref="ModelFormatException">The file is missing, too large or no JSON array.</exception>
+    public static JsonElement ReadArray(string path) => Parse(path, ReadBytes(path, MaxBytes), JsonValueKind.Array);
+
     /// <summary>A number, or a non-finite one in the form {"__float__": "Infinity"}.</summary>
     /// <exception cref="ModelFormatException">It is neither.</exception>
     public static double GetDouble(JsonElement element)
@@ -61,15 +65,17 @@ public static class JsonFile
     }
 
     /// <summary>Parses a JSON object.</summary>
-    internal static JsonElement ParseObject(string path, byte[] json)
+    internal static JsonElement ParseObject(string path, byte[] json) => Parse(path, json, JsonValueKind.Object);
+
+    private static JsonElement Parse(string path, byte[] json, JsonValueKind kind)
     {
         try
         {
             using JsonDocument document = JsonDocument.Parse(ReplaceBareWords(json), new JsonDocumentOptions { MaxDepth = 64 });
             CheckText(document.RootElement);
-            return document.RootElement.ValueKind == JsonValueKind.Object
+            return document.RootElement.ValueKind == kind
                 ? document.RootElement.Clone()
-                : throw new ModelFormatException($"{path}: the file holds no JSON object; fetch it again");
+                : throw new ModelFormatException($"{path}: the file holds no JSON {(kind == JsonValueKind.Object ? "object" : "array")}; fetch it again");
         }
         catch (InvalidOperationException e)
         {

@@ -55,6 +55,10 @@ internal sealed unsafe class CpuBackend : IBackend
 
     public int VocabularySize => spec.VocabularySize;
 
+    public bool HasHead => weights.Head is not null;
+
+    public int Width => spec.Width;
+
     public int ContextLength => spec.ContextLength;
 
     public long CacheBytesPerToken => CpuKvCache.BytesPerToken(spec, kvFormat);
@@ -68,6 +72,7 @@ internal sealed unsafe class CpuBackend : IBackend
         if (batch.Tokens.Length == 0)
         {
             batch.PrepareLogits(spec.VocabularySize);
+            batch.PrepareStates(spec.Width);
             return;
         }
 
@@ -89,6 +94,7 @@ internal sealed unsafe class CpuBackend : IBackend
             run.State?.Advance(run.Count);
         }
 
+        States(batch, x);
         Logits(batch, x);
     }
 
@@ -104,6 +110,11 @@ internal sealed unsafe class CpuBackend : IBackend
 
     private void Check(StepBatch batch)
     {
+        if (batch.LogitsRows > 0 && !HasHead)
+        {
+            throw new ArgumentException("the model has no head, so it has hidden states but no logits", nameof(batch));
+        }
+
         foreach (int token in batch.Tokens)
         {
             if ((uint)token >= (uint)spec.VocabularySize)
@@ -208,6 +219,15 @@ internal sealed unsafe class CpuBackend : IBackend
         RowWork.Run(team, ref work, rows.Count, 2L * spec.Width);
     }
 
+    private void States(StepBatch batch, float* x)
+    {
+        var work = new StateWork
+        {
+            Norm = weights.FinalNorm, Kernels = context.Kernels, Input = x, Select = rows.StateRows, Width = spec.Width, Output = batch.PrepareStates(spec.Width),
+        };
+        RowWork.Run(team, ref work, batch.StateRows, 2L * spec.Width);
+    }
+
     private void Logits(StepBatch batch, float* x)
     {
         float* logits = batch.PrepareLogits(spec.VocabularySize);
@@ -220,7 +240,7 @@ internal sealed unsafe class CpuBackend : IBackend
         context.Input.Reset(wanted, spec.Width);
         var norm = new NormWork { Norm = weights.FinalNorm, Kernels = context.Kernels, Input = x, Width = spec.Width, Output = context.Input, Select = rows.LogitRows };
         RowWork.Run(team, ref norm, wanted, 2L * spec.Width);
-        weights.Head.Multiply(context.Input, logits, spec.VocabularySize, team);
+        weights.Head!.Multiply(context.Input, logits, spec.VocabularySize, team);
         if (weights.HeadBias is not null)
         {
             var bias = new BiasWork { Kernels = context.Kernels, Bias = weights.HeadBias, Rows = logits, Width = spec.VocabularySize, Stride = spec.VocabularySize };

@@ -6,6 +6,12 @@ public interface IBackend : IDisposable
     /// <summary>Number of logits.</summary>
     int VocabularySize { get; }
 
+    /// <summary>Whether the model has a head, without which there are hidden states but no logits: a model made for embeddings alone.</summary>
+    bool HasHead { get; }
+
+    /// <summary>Values of a hidden state.</summary>
+    int Width { get; }
+
     /// <summary>Longest sequence that the model can take, in tokens.</summary>
     int ContextLength { get; }
 
@@ -17,6 +23,6 @@ public interface IBackend : IDisposable
     /// <param name="blockCount">Blocks in the pool.</param>
     KvCache CreateCache(int blockSize, int blockCount);
 
-    /// <summary>Runs the batch: writes the cache rows of all its tokens and the logits that are wanted.</summary>
+    /// <summary>Runs the batch: writes the cache rows of all its tokens and the logits and hidden states that are wanted.</summary>
     void Forward(StepBatch batch);
 }

@@ -15,7 +15,8 @@ internal sealed unsafe class ModelWeights
 
     public required NormWeights FinalNorm { get; init; }
 
-    public required WeightMatrix Head { get; init; }
+    /// <summary>Null when the spec has none.</summary>
+    public required WeightMatrix? Head { get; init; }
 
     public required float* HeadBias { get; init; }
 }

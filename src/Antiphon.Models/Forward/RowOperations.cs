@@ -79,6 +79,20 @@ internal unsafe struct NormWork : IRowWork
     }
 }
 
+/// <summary>Norms chosen rows into hidden states, which lie row behind row.</summary>
+internal unsafe struct StateWork : IRowWork
+{
+    public NormWeights Norm;
+    public VectorKernels Kernels;
+    public float* Input;
+    public int* Select;
+    public int Width;
+    public float* Output;
+
+    public readonly void Row(int row, int worker) =>
+        Models.Norm.Apply(Kernels, Norm, Input + ((long)Select[row] * Width), Output + ((long)row * Width));
+}
+
 /// <summary>x += scale · norm(part).</summary>
 internal unsafe struct ResidualWork : IRowWork
 {

@@ -25,7 +25,17 @@ public enum LogitsWanted
 /// <param name="Wanted">Which logits are wanted.</param>
 /// <param name="Visibility">Null: causal. Else an explicit rule among the slice's own tokens; everything before the slice is visible.</param>
 public readonly record struct Slice(
-    Sequence Sequence, int Start, int Count, int FirstRow, int FirstLogits, LogitsWanted Wanted, SliceVisibility? Visibility);
+    Sequence Sequence, int Start, int Count, int FirstRow, int FirstLogits, LogitsWanted Wanted, SliceVisibility? Visibility)
+{
+    /// <summary>The first token of the slice whose hidden state is wanted.</summary>
+    public int StatesFrom { get; init; }
+
+    /// <summary>Number of tokens, from that one on, whose hidden states are wanted.</summary>
+    public int States { get; init; }
+
+    /// <summary>Index of the slice's first row of hidden states.</summary>
+    public int FirstState { get; init; }
+}
 
 /// <summary>Positions and visibility of tokens that do not simply follow each other: lookahead branches, draft trees.</summary>
 /// <param name="Positions">Absolute position of each token of the slice.</param>
@@ -42,7 +52,9 @@ public sealed unsafe class StepBatch : IDisposable
     private readonly List<int> tokens = [];
     private readonly List<int> positions = [];
     private NativeBuffer<float> logits = new(0);
+    private NativeBuffer<float> states = new(0);
     private int vocabularySize;
+    private int width;
 
     /// <summary>The slices.</summary>
     public ReadOnlySpan<Slice> Slices => CollectionsMarshal.AsSpan(slices);
@@ -56,6 +68,9 @@ public sealed unsafe class StepBatch : IDisposable
     /// <summary>Number of rows of logits that are wanted.</summary>
     public int LogitsRows { get; private set; }
 
+    /// <summary>Number of hidden states that are wanted.</summary>
+    public int StateRows { get; private set; }
+
     /// <summary>Forgets all slices.</summary>
     public void Clear()
     {
@@ -63,6 +78,7 @@ public sealed unsafe class StepBatch : IDisposable
         tokens.Clear();
         positions.Clear();
         LogitsRows = 0;
+        StateRows = 0;
     }
 
     /// <summary>Adds tokens that follow the sequence's last one. The tokens become tentative in the sequence, whose room must have been reserved.</summary>
@@ -94,6 +110,33 @@ public sealed unsafe class StepBatch : IDisposable
         return slices.Count - 1;
     }
 
+    /// <summary>Asks for the hidden states of neighbouring tokens of a slice: what the head would read, behind the final norm. Once for a slice.</summary>
+    /// <param name="slice">The slice.</param>
+    /// <param name="first">The first of the tokens, counted from the slice's first.</param>
+    /// <param name="count">Number of tokens, at least 1.</param>
+    public void WantStates(int slice, int first, int count)
+    {
+        Slice chosen = slices[slice];
+        ArgumentOutOfRangeException.ThrowIfNegative(first);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(count, chosen.Count - first);
+        if (chosen.States > 0)
+        {
+            throw new InvalidOperationException("the hidden states of this slice were asked for already");
+        }
+
+        slices[slice] = chosen with { StatesFrom = first, States = count, FirstState = StateRows };
+        StateRows += count;
+    }
+
+    /// <summary>A hidden state of a slice: the first that was asked for is number 0.</summary>
+    public ReadOnlySpan<float> State(int slice, int index)
+    {
+        Slice chosen = slices[slice];
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)chosen.States);
+        return states.Span((long)(chosen.FirstState + index) * width, width);
+    }
+
     /// <summary>The logits of a slice: of its last token, or, where all are wanted, of token <paramref name="index"/>. Writable: samplers work in place.</summary>
     public Span<float> Logits(int slice, int index = 0)
     {
@@ -107,16 +150,32 @@ public sealed unsafe class StepBatch : IDisposable
     public float* PrepareLogits(int vocabulary)
     {
         vocabularySize = vocabulary;
-        long needed = checked((long)LogitsRows * vocabulary);
-        if (needed > logits.Length)
-        {
-            logits.Dispose();
-            logits = new NativeBuffer<float>(needed);
-        }
+        return Room(ref logits, LogitsRows, vocabulary);
+    }
 
-        return logits.Pointer;
+    /// <summary>Room for the hidden states of this batch: [<see cref="StateRows"/>, width]; a backend writes it.</summary>
+    public float* PrepareStates(int width)
+    {
+        this.width = width;
+        return Room(ref states, StateRows, width);
     }
 
     /// <inheritdoc/>
-    public void Dispose() => logits.Dispose();
+    public void Dispose()
+    {
+        logits.Dispose();
+        states.Dispose();
+    }
+
+    private static float* Room(ref NativeBuffer<float> buffer, int rows, int columns)
+    {
+        long needed = checked((long)rows * columns);
+        if (needed > buffer.Length)
+        {
+            buffer.Dispose();
+            buffer = new NativeBuffer<float>(needed);
+        }
+
+        return buffer.Pointer;
+    }
 }

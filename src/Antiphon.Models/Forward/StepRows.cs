@@ -36,6 +36,7 @@ internal sealed unsafe class StepRows : IDisposable
     private readonly Scratch<int> runOfRow = new();
     private readonly Scratch<int> tables = new();
     private readonly Scratch<int> logitRows = new();
+    private readonly Scratch<int> stateRows = new();
     private readonly Scratch<float> angles = new();
     private readonly RopeSpec[] ropes;
     private readonly float*[] cosines;
@@ -73,6 +74,9 @@ internal sealed unsafe class StepRows : IDisposable
 
     /// <summary>The step's row of each row of logits.</summary>
     public int* LogitRows { get; private set; }
+
+    /// <summary>The step's row of each hidden state that is wanted.</summary>
+    public int* StateRows { get; private set; }
 
     public ref readonly Run RunOf(int row) => ref runs[RunOfRow[row]];
 
@@ -124,6 +128,7 @@ internal sealed unsafe class StepRows : IDisposable
         runOfRow.Dispose();
         tables.Dispose();
         logitRows.Dispose();
+        stateRows.Dispose();
         angles.Dispose();
         visible.Dispose();
     }
@@ -184,6 +189,7 @@ internal sealed unsafe class StepRows : IDisposable
         RunOfRow = runOfRow.Take(Count);
         Tables = tables.Take(blocks);
         LogitRows = logitRows.Take(batch.LogitsRows);
+        StateRows = stateRows.Take(batch.StateRows);
     }
 
     private void FillRows(StepBatch batch)
@@ -207,6 +213,11 @@ internal sealed unsafe class StepRows : IDisposable
             for (int j = 0; j < wanted; j++)
             {
                 LogitRows[slice.FirstLogits + j] = run.Start + run.Count - wanted + j;
+            }
+
+            for (int j = 0; j < slice.States; j++)
+            {
+                StateRows[slice.FirstState + j] = run.Start + run.Replayed + slice.StatesFrom + j;
             }
         }
     }

@@ -38,7 +38,7 @@ public static class ModelLoader
         {
             using var adapters = new AdapterMerger(options.Adapters);
             ArchitectureMapping mapping = ArchitectureRegistry.Map(source);
-            ModelSpec spec = Adjusted(mapping.Spec, options);
+            ModelSpec spec = Adjusted(WithHead(mapping, source), options);
             CheckVocabulary(source, spec);
             ComputeTeam team = options.Team ?? (ownTeam = new ComputeTeam(options.Threads == 0 ? Environment.ProcessorCount : options.Threads));
             MatrixPlacement placement = MatrixPlacement.Create(options.Precision, team, store, source);
@@ -63,6 +63,13 @@ public static class ModelLoader
             ownTeam?.Dispose();
             store.Dispose();
         }
+    }
+
+    /// <summary>A folder that was made for embeddings may leave its head out.</summary>
+    private static ModelSpec WithHead(ArchitectureMapping mapping, ModelSource source)
+    {
+        bool present = mapping.Spec.TiedHead || (mapping.Tensors.Find("output", "weight", -1, -1) is string name && source.TryGetTensor(name, out _));
+        return present || source is not HuggingFaceFolder { Modules: not null } ? mapping.Spec : mapping.Spec with { HasHead = false, HeadBias = false };
     }
 
     private static ModelSpec Adjusted(ModelSpec spec, ModelLoadOptions options)

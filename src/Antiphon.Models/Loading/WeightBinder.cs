@@ -22,7 +22,7 @@ internal sealed unsafe class WeightBinder(ModelSpec spec, WeightReader reader)
             EmbeddingNorm = spec.EmbeddingNorm is { } norm ? reader.Norm(norm, "token_embd_norm", spec.Width) : null,
             Layers = layers,
             FinalNorm = reader.Norm(spec.FinalNorm, "output_norm", spec.Width),
-            Head = spec.TiedHead ? embeddings : reader.Matrix("output", spec.VocabularySize, spec.Width),
+            Head = !spec.HasHead ? null : spec.TiedHead ? embeddings : reader.Matrix("output", spec.VocabularySize, spec.Width),
             HeadBias = reader.VectorIf(spec.HeadBias, "output", spec.VocabularySize),
         };
     }

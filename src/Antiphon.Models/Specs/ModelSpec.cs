@@ -33,6 +33,9 @@ public sealed record ModelSpec
     /// <summary>A learned position table that is added to embeddings, or null.</summary>
     public LearnedPositionsSpec? LearnedPositions { get; init; }
 
+    /// <summary>Whether there is a head, which makes logits of hidden states; models made for embeddings alone may have none.</summary>
+    public bool HasHead { get; init; } = true;
+
     /// <summary>Whether the head is the embedding table.</summary>
     public bool TiedHead { get; init; }
 

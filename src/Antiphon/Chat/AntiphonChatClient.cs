@@ -9,19 +9,11 @@ namespace Antiphon;
 /// A language model as an <see cref="IChatClient"/>. Any number of callers may use one client at once: their requests share the engine's batch, and none
 /// changes another's answer. Disposing the client leaves the model alone.
 /// </summary>
-internal sealed class AntiphonChatClient : IChatClient
+internal sealed class AntiphonChatClient(SharedLanguageModel shared) : IChatClient
 {
     /// <summary>Key in a response's additional properties under which options that had no effect are listed, as a list of strings.</summary>
     internal const string IgnoredKey = "antiphon.ignored_options";
 
-    private readonly LanguageModel model;
-    private readonly ChatClientMetadata metadata;
-
-    public AntiphonChatClient(LanguageModel model)
-    {
-        this.model = model;
-        metadata = new ChatClientMetadata("antiphon", null, model.Name);
-    }
 
     // The one path: a whole response is its updates put together, so that the two cannot differ.
     public Task<ChatResponse> GetResponseAsync(
@@ -32,7 +24,9 @@ internal sealed class AntiphonChatClient : IChatClient
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(messages);
+        LanguageModel model = await shared.GetAsync(cancellationToken).ConfigureAwait(false);
         var mapping = new ChatOptionsMapping(options, this, model.DefaultSampling, model.Name);
+        RefuseUnseenTools(model, mapping.Generation.Tools);
         string id = $"chatcmpl-{Guid.NewGuid():N}";
         DateTimeOffset created = DateTimeOffset.UtcNow;
         ChatResponseUpdate Update(params IList<AIContent> contents) => new(ChatRole.Assistant, contents)
@@ -90,8 +84,9 @@ internal sealed class AntiphonChatClient : IChatClient
             return null;
         }
 
-        return serviceType == typeof(ChatClientMetadata) ? metadata
-            : serviceType == typeof(InferenceEngine) ? model.Engine
+        LanguageModel? model = shared.Current;
+        return serviceType == typeof(ChatClientMetadata) ? new ChatClientMetadata("antiphon", null, model?.Name)
+            : serviceType == typeof(InferenceEngine) ? model?.Engine
             : serviceType == typeof(LanguageModel) ? model
             : serviceType.IsInstanceOfType(this) ? this : null;
     }
@@ -99,6 +94,15 @@ internal sealed class AntiphonChatClient : IChatClient
     public void Dispose()
     {
         // The model belongs to who loaded it, and may have other clients.
+    }
+
+    /// <summary>A template that does not speak of tools would leave them out of the prompt.</summary>
+    private static void RefuseUnseenTools(LanguageModel model, IReadOnlyList<AITool> tools)
+    {
+        if (tools.Any(t => t is AIFunctionDeclaration) && model.Text.ChatTemplate is { } template && !template.Source.Contains("tools", StringComparison.Ordinal))
+        {
+            throw new ChatFeatureNotSupportedException("ChatOptions.Tools", "this model's chat template knows no tools; leave them out, or use a model that was trained for them");
+        }
     }
 
     private static IEnumerable<ChatMessage> WithInstructions(IEnumerable<ChatMessage> messages, string? instructions)

@@ -54,6 +54,9 @@ internal static class MessageMapping
                 case TextContent part:
                     (text ??= new()).Append(part.Text);
                     break;
+                case TextReasoningContent { ProtectedData.Length: > 0, Text: "" }:
+                    throw new ChatFeatureNotSupportedException(
+                        nameof(TextReasoningContent), "it holds another model's encrypted thoughts (ProtectedData) and no text; take it out of the messages");
                 case TextReasoningContent part:
                     (reasoning ??= new()).Append(part.Text);
                     break;
@@ -77,10 +80,15 @@ internal static class MessageMapping
             }
         }
 
-        mapped.AddRange(results);
-        if (results.Count > 0 && text is null && calls.Count == 0)
+        // Results stand behind the calls that they answer, and before what is said after them.
+        if (results.Count > 0 && calls.Count == 0)
         {
-            return;
+            mapped.AddRange(results);
+            results.Clear();
+            if (text is null && reasoning is null)
+            {
+                return;
+            }
         }
 
         List<(string, TemplateValue)> entries =
@@ -104,6 +112,7 @@ internal static class MessageMapping
         }
 
         mapped.Add(Dict([.. entries]));
+        mapped.AddRange(results);
     }
 
     private static string ResultText(FunctionResultContent result) => result.Result switch
@@ -112,10 +121,14 @@ internal static class MessageMapping
         string text => text,
         JsonElement { ValueKind: JsonValueKind.String } element => element.GetString()!,
         JsonElement element => element.GetRawText(),
-        TextContent content => content.Text,
+        AIContent content => TextOf(content),
+        IEnumerable<AIContent> contents => string.Concat(contents.Select(TextOf)),
         IFormattable number and (int or long or float or double or decimal) => number.ToString(null, CultureInfo.InvariantCulture),
         object other => JsonSerializer.Serialize(other, AIJsonUtilities.DefaultOptions.GetTypeInfo(other.GetType())),
     };
+
+    private static string TextOf(AIContent content) => content is TextContent text ? text.Text : throw new ChatFeatureNotSupportedException(
+        content.GetType().Name, "this model reads text only; give the function's result as text or as an object that becomes JSON");
 
     private static TemplateValue Json(IDictionary<string, object?> arguments)
     {

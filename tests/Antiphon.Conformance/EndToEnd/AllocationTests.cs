@@ -64,6 +64,10 @@ public sealed class AllocationTests
 
         public int VocabularySize => inner.VocabularySize;
 
+        public bool HasHead => inner.HasHead;
+
+        public int Width => inner.Width;
+
         public int ContextLength => inner.ContextLength;
 
         public long CacheBytesPerToken => inner.CacheBytesPerToken;
