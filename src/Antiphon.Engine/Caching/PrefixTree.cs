@@ -67,9 +67,14 @@ internal sealed class PrefixTree
     /// <param name="Parent">The block before it, or -1.</param>
     public readonly record struct Node(int Block, ulong Hash, int Parent);
 
-    /// <summary>The path of a sequence without blocks, for a salt (or none).</summary>
-    public Path Root(string? salt) =>
-        new(salt is null ? hash.Hash([]) : hash.Hash(1, MemoryMarshal.AsBytes(salt.AsSpan())), NoBlock, 0, false);
+    /// <summary>The path of a sequence without blocks.</summary>
+    /// <param name="salt">Shares with equal salts only; null: with those without.</param>
+    /// <param name="scope">Shares with equal <see cref="KvCache.PrefixScope"/> only.</param>
+    public Path Root(string? salt, int scope = 0)
+    {
+        ulong root = salt is null ? hash.Hash([]) : hash.Hash(1, MemoryMarshal.AsBytes(salt.AsSpan()));
+        return new(scope == 0 ? root : hash.Hash(root, MemoryMarshal.AsBytes(new ReadOnlySpan<int>(ref scope))), NoBlock, 0, false);
+    }
 
     /// <summary>The path of a sequence that shares with nobody but those of the same number.</summary>
     public Path PrivateRoot(long number) => new(hash.Hash(2, MemoryMarshal.AsBytes(new ReadOnlySpan<long>(ref number))), NoBlock, 0, false);
@@ -113,7 +118,12 @@ internal sealed class PrefixTree
     }
 
     /// <summary>Starts a sequence behind blocks that <see cref="Match"/> found.</summary>
-    public Sequence Start(Path root, ReadOnlySpan<int> text, List<int> found, out Path path)
+    /// <param name="root">As for <see cref="Match"/>.</param>
+    /// <param name="text">The tokens.</param>
+    /// <param name="found">The blocks.</param>
+    /// <param name="plannedLength">See <see cref="Sequence.PlannedLength"/>.</param>
+    /// <param name="path">Gets how far the sequence is entered.</param>
+    public Sequence Start(Path root, ReadOnlySpan<int> text, List<int> found, int plannedLength, out Path path)
     {
         path = root;
         foreach (int block in found)
@@ -122,7 +132,7 @@ internal sealed class PrefixTree
             path = new Path(hashes[block], block, path.Count + 1, false);
         }
 
-        return new Sequence(cache, CollectionsMarshal.AsSpan(found), text[..(found.Count * cache.BlockSize)]);
+        return new Sequence(cache, CollectionsMarshal.AsSpan(found), text[..(found.Count * cache.BlockSize)]) { PlannedLength = plannedLength };
     }
 
     /// <summary>Enters the blocks of a sequence that became full and committed since the last time.</summary>

@@ -53,6 +53,9 @@ public sealed class Generation : IAsyncEnumerable<GenerationEvent>, IDisposable
 
     internal int MaxTokens { get; }
 
+    /// <summary>What prompt and answer may grow to, the same from the start and after preemption.</summary>
+    internal int PlannedLength => Prompt.Length + MaxTokens;
+
     internal HashSet<int> StopTokens { get; }
 
     internal HashSet<int> Breakers { get; }

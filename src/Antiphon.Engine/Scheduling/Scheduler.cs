@@ -69,7 +69,7 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
             waiting.Remove(head);
             try
             {
-                head.Sequence = tree.Start(head.Root, head.Tokens, found, out head.Path);
+                head.Sequence = tree.Start(head.Root, head.Tokens, found, head.Owner.PlannedLength, out head.Path);
             }
             catch (Exception failure)
             {

@@ -14,6 +14,7 @@ public static class AntiphonEndpointExtensions
     {
         ArgumentNullException.ThrowIfNull(app);
         AntiphonServerOptions options = app.Services.GetRequiredService<IOptions<AntiphonServerOptions>>().Value;
+        app.UseMiddleware<ErrorMiddleware>();
         if (!options.AllowedHosts.Contains("*"))
         {
             app.UseHostFiltering();

@@ -19,6 +19,7 @@ public static class AntiphonServiceCollectionExtensions
         services.TryAddSingleton<ApiKeys>();
         services.TryAddSingleton<ModelRegistry>();
         services.TryAddSingleton<ServerTelemetry>();
+        services.TryAddSingleton<OpenApiDocument>();
         services.TryAddSingleton<StartupState>();
         services.AddHostedService<ModelStartup>();
         services.AddOptions<HostFilteringOptions>().PostConfigure<IOptions<AntiphonServerOptions>>(static (filter, server) =>

@@ -33,6 +33,12 @@ internal static partial class ServerLog
     [LoggerMessage(11, LogLevel.Warning, "Model {Model}: the cache file {Path} is left out: {Reason}")]
     public static partial void CacheFailed(ILogger logger, string model, string path, string reason);
 
+    [LoggerMessage(12, LogLevel.Warning, "Model {Model} is unloaded, but requests still use it after {Timeout}: they are ended")]
+    public static partial void DrainedByForce(ILogger logger, string model, TimeSpan timeout);
+
+    [LoggerMessage(13, LogLevel.Error, "Model {Model} could not be unloaded in order")]
+    public static partial void UnloadFailed(ILogger logger, Exception exception, string model);
+
     [LoggerMessage(9, LogLevel.Warning, "No API keys are configured: everyone who reaches this address may use the models")]
     public static partial void NoKeys(ILogger logger);
 }

@@ -40,7 +40,7 @@ internal sealed class ServerTelemetry : IDisposable
     public ConcurrentDictionary<string, long> Finished { get; } = new();
 
     /// <summary>Starts watching a request.</summary>
-    public RequestTelemetry Start(string operation, string model, GenerationRequest request)
+    public RequestTelemetry Start(string operation, string model, GenerationRequest request, string requestId)
     {
         Activity? activity = source.StartActivity($"{operation} {model}", ActivityKind.Server);
         activity?.SetTag("gen_ai.operation.name", operation);
@@ -49,7 +49,7 @@ internal sealed class ServerTelemetry : IDisposable
         activity?.SetTag("gen_ai.request.max_tokens", request.MaxTokens);
         activity?.SetTag("gen_ai.request.temperature", request.Sampling.Temperature);
         activity?.SetTag("gen_ai.request.choice.count", request.N);
-        return new RequestTelemetry(this, activity, operation, model, time);
+        return new RequestTelemetry(this, activity, operation, model, requestId, time);
     }
 
     internal void Record(string operation, string model, string requestId, GenerationUsage usage, string outcome, double seconds)
@@ -84,7 +84,7 @@ internal sealed class ServerTelemetry : IDisposable
 }
 
 /// <summary>One request under observation.</summary>
-internal sealed class RequestTelemetry(ServerTelemetry telemetry, Activity? activity, string operation, string model, TimeProvider time) : IDisposable
+internal sealed class RequestTelemetry(ServerTelemetry telemetry, Activity? activity, string operation, string model, string requestId, TimeProvider time) : IDisposable
 {
     private readonly long start = time.GetTimestamp();
     private readonly Dictionary<int, long> lastToken = [];
@@ -125,7 +125,7 @@ internal sealed class RequestTelemetry(ServerTelemetry telemetry, Activity? acti
         activity?.SetTag("gen_ai.usage.input_tokens", usage.PromptTokens);
         activity?.SetTag("gen_ai.usage.output_tokens", usage.CompletionTokens);
         activity?.SetTag("gen_ai.response.finish_reasons", new[] { outcome });
-        telemetry.Record(operation, model, activity?.Id ?? "-", usage, outcome, time.GetElapsedTime(start).TotalSeconds);
+        telemetry.Record(operation, model, requestId, usage, outcome, time.GetElapsedTime(start).TotalSeconds);
         activity?.Dispose();
     }
 }
