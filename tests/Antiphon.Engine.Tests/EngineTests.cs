@@ -149,6 +149,28 @@ public class EngineTests
     }
 
     [Fact]
+    public async Task A_prompt_that_finds_little_in_the_cache_knows_where_it_departs()
+    {
+        using FakeBackend backend = new();
+        await using InferenceEngine engine = Engine(backend);
+        int[] prompt = [.. Enumerable.Range(0, 20).Select(i => (i * 5) % 47)];
+        Assert.Null(await DivergenceAsync(prompt, null));
+        Assert.Null(await DivergenceAsync(prompt, null));
+        Assert.Equal(6, await DivergenceAsync([.. prompt[..6], 47, .. prompt[7..]], null));
+        Assert.Equal(2, await DivergenceAsync([.. prompt[..2], 47, .. prompt[3..]], null));
+        Assert.Null(await DivergenceAsync([47, .. prompt[1..]], null));
+        Assert.Null(await DivergenceAsync([.. prompt[..2], 46, .. prompt[3..]], "another salt"));
+        Assert.Equal(2, await DivergenceAsync([.. prompt[..2], 45, .. prompt[3..]], "another salt"));
+
+        async Task<int?> DivergenceAsync(int[] tokens, string? salt)
+        {
+            Generation generation = engine.Submit(Request(tokens) with { MaxTokens = 1, CacheSalt = salt });
+            await generation.CompleteAsync();
+            return generation.DivergedAt;
+        }
+    }
+
+    [Fact]
     public async Task The_vocabulary_is_searched_for_sequence_breakers_once()
     {
         FakeText text = new();

@@ -105,6 +105,31 @@ internal sealed class PrefixTree
         found.RemoveRange(usable, found.Count - usable);
     }
 
+    /// <summary>Where a text leaves the cached one that it has most in common with, inside the block behind those that <see cref="Match"/> found.</summary>
+    /// <param name="root">As for <see cref="Match"/>: texts of other salts are not looked at.</param>
+    /// <param name="text">The tokens.</param>
+    /// <param name="found">What <see cref="Match"/> found.</param>
+    /// <returns>The index of the first token that differs; null when no cached text goes on like this one.</returns>
+    public int? Divergence(Path root, ReadOnlySpan<int> text, List<int> found)
+    {
+        int parent = found.Count == 0 ? NoBlock : found[^1];
+        int start = found.Count * cache.BlockSize;
+        int most = 0;
+        for (int block = 0; block < present.Length; block++)
+        {
+            if (present[block] && parents[block] == parent)
+            {
+                int common = text[start..].CommonPrefixLength(Tokens(block));
+                if (common > most && (parent != NoBlock || hashes[block] == Mask(hash.Hash(root.Hash, MemoryMarshal.AsBytes(Tokens(block))))))
+                {
+                    most = common;
+                }
+            }
+        }
+
+        return most > 0 && most < cache.BlockSize && start + most < text.Length ? start + most : null;
+    }
+
     /// <summary>How many of these blocks are idle.</summary>
     public int CountIdle(List<int> blocks)
     {

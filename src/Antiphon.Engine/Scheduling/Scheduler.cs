@@ -82,6 +82,7 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
             {
                 inbox.LeaveQueue(head.Owner);
                 head.Owner.CachedTokens = head.Sequence.Length;
+                head.Owner.DivergedAt = head.Sequence.Length < head.Tokens.Length / 2 ? tree.Divergence(head.Root, head.Tokens, found) : null;
                 telemetry.CountAdmission(head.Owner, head.Sequence.Length);
             }
         }

@@ -29,7 +29,6 @@ internal sealed class ErrorMiddleware(RequestDelegate next)
     /// <summary>The body of a refusal by ASP.NET Core itself.</summary>
     private static ApiException Bare(int status) => status switch
     {
-        400 => new ApiException(400, "invalid_request_error", "the Host header is missing, or names a host that this server does not answer for", null, "host_not_allowed"),
         404 => new ApiException(404, "invalid_request_error", "there is nothing at this path: see /openapi.json", null, "not_found"),
         405 => new ApiException(405, "invalid_request_error", "this path does not take that method", null, "method_not_allowed"),
         _ => new ApiException(status, status < 500 ? "invalid_request_error" : "server_error", "the request was refused"),

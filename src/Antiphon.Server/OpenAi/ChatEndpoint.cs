@@ -18,6 +18,7 @@ internal static class ChatEndpoint
         GenerationRequest generation = request.Generation with { CacheSalt = context.CacheSalt(request.Generation.CacheSalt) };
         using RequestTelemetry telemetry = context.Telemetry().Start("chat", lease.Model.Id, generation, context.TraceIdentifier);
         using GenerationSet set = GenerationSet.Submit(lease.Model.Engine, [generation], "messages", context.RequestAborted);
+        telemetry.Follow(set.Generations[0]);
         var answer = new ChatAnswer(request, lease.Model);
         if (!request.Stream.Stream)
         {

@@ -23,6 +23,7 @@ internal static class CompletionEndpoint
         })];
         using RequestTelemetry telemetry = context.Telemetry().Start("text_completion", lease.Model.Id, generations[0], context.TraceIdentifier);
         using GenerationSet set = GenerationSet.Submit(lease.Model.Engine, generations, "prompt", context.RequestAborted);
+        telemetry.Follow(set.Generations[0]);
         var answer = new CompletionAnswer(request, lease.Model, set);
         if (!request.Stream.Stream)
         {

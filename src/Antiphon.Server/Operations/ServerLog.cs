@@ -21,8 +21,8 @@ internal static partial class ServerLog
     [LoggerMessage(6, LogLevel.Error, "Request {RequestId} failed inside the server")]
     public static partial void Failed(ILogger logger, Exception exception, string requestId);
 
-    [LoggerMessage(7, LogLevel.Information, "{Operation} {RequestId} on {Model}: {PromptTokens} prompt tokens ({CachedTokens} cached), {CompletionTokens} generated, {Outcome}, {Seconds:F3} s")]
-    public static partial void Done(ILogger logger, string operation, string requestId, string model, int promptTokens, int cachedTokens, int completionTokens, string outcome, double seconds);
+    [LoggerMessage(7, LogLevel.Information, "{Operation} {RequestId} on {Model}: {PromptTokens} prompt tokens ({CachedTokens} cached{Reuse}), {CompletionTokens} generated, {Outcome}, {Seconds:F3} s")]
+    public static partial void Done(ILogger logger, string operation, string requestId, string model, int promptTokens, int cachedTokens, string reuse, int completionTokens, string outcome, double seconds);
 
     [LoggerMessage(8, LogLevel.Information, "Draining: no new requests, up to {Timeout} for those under way")]
     public static partial void Draining(ILogger logger, TimeSpan timeout);

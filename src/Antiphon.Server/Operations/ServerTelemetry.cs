@@ -52,7 +52,7 @@ internal sealed class ServerTelemetry : IDisposable
         return new RequestTelemetry(this, activity, operation, model, requestId, time);
     }
 
-    internal void Record(string operation, string model, string requestId, GenerationUsage usage, string outcome, double seconds)
+    internal void Record(string operation, string model, string requestId, GenerationUsage usage, int? divergedAt, string outcome, double seconds)
     {
         var tags = new TagList { { "gen_ai.operation.name", operation }, { "gen_ai.request.model", model }, { "gen_ai.provider.name", "antiphon" } };
         requestDuration.Record(seconds, tags);
@@ -60,7 +60,7 @@ internal sealed class ServerTelemetry : IDisposable
         tokenUsage.Record(usage.CompletionTokens, [.. tags, new("gen_ai.token.type", "output")]);
         Duration.Observe(seconds);
         Finished.AddOrUpdate(outcome, 1, static (_, count) => count + 1);
-        ServerLog.Done(logger, operation, requestId, model, usage.PromptTokens, usage.CachedTokens, usage.CompletionTokens, outcome, seconds);
+        ServerLog.Done(logger, operation, requestId, model, usage.PromptTokens, usage.CachedTokens, divergedAt is int token ? $", departs from a cached prompt at token {token}" : string.Empty, usage.CompletionTokens, outcome, seconds);
     }
 
     internal void RecordFirst(string model, double seconds)
@@ -89,7 +89,11 @@ internal sealed class RequestTelemetry(ServerTelemetry telemetry, Activity? acti
     private readonly long start = time.GetTimestamp();
     private readonly Dictionary<int, long> lastToken = [];
     private GenerationUsage usage;
+    private Generation? generation;
     private string outcome = "abort";
+
+    /// <summary>The request was taken.</summary>
+    public void Follow(Generation first) => generation = first;
 
     /// <summary>Takes note of an event.</summary>
     public void Observe(GenerationEvent item)
@@ -125,7 +129,7 @@ internal sealed class RequestTelemetry(ServerTelemetry telemetry, Activity? acti
         activity?.SetTag("gen_ai.usage.input_tokens", usage.PromptTokens);
         activity?.SetTag("gen_ai.usage.output_tokens", usage.CompletionTokens);
         activity?.SetTag("gen_ai.response.finish_reasons", new[] { outcome });
-        telemetry.Record(operation, model, requestId, usage, outcome, time.GetElapsedTime(start).TotalSeconds);
+        telemetry.Record(operation, model, requestId, usage, generation?.DivergedAt, outcome, time.GetElapsedTime(start).TotalSeconds);
         activity?.Dispose();
     }
 }
