@@ -155,7 +155,7 @@ internal sealed class EngineLoop
     {
         GenerationRequest request = generation.Request;
         TimeSpan arrival = options.TimeProvider.GetElapsedTime(started, generation.ArrivalTimestamp);
-        PrefixTree.Path root = options.PrefixCaching ? tree.Root(request.CacheSalt) : tree.PrivateRoot(order);
+        PrefixTree.Path root = options.PrefixCaching ? tree.Root(request.CacheSalt, Cache.PrefixScope(generation.PlannedLength)) : tree.PrivateRoot(order);
         foreach (Choice choice in generation.Choices)
         {
             choice.Entry = new SchedulingEntry(order++, arrival, request.Priority, generation.Prompt.Length, generation.MaxTokens);

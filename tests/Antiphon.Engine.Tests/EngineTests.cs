@@ -113,6 +113,80 @@ public class EngineTests
         }
     }
 
+    [Theory]
+    [InlineData(1, 40)]
+    [InlineData(3, 12)]
+    public async Task Requests_planned_short_and_long_share_nothing_and_answer_the_same_cold_and_warm(int running, int blocks)
+    {
+        // Of one prompt, half the requests may grow beyond the border where the model changes its positions: their rows differ from the first token on.
+        int[] prompt = [.. Enumerable.Range(0, 16).Select(i => (i * 5) % 48)];
+        GenerationRequest[] requests = [.. Enumerable.Range(0, 12).Select(i => Request([.. prompt[..(16 - (i % 3))]]) with { MaxTokens = i % 2 == 0 ? 4 : 20, Logprobs = true })];
+        GenerationResult[] cold = new GenerationResult[requests.Length];
+        for (int i = 0; i < requests.Length; i++)
+        {
+            using FakeBackend alone = new() { ShortLength = 24 };
+            await using InferenceEngine engine = Engine(alone);
+            cold[i] = await engine.Submit(requests[i]).CompleteAsync();
+        }
+
+        Assert.NotEqual(cold[0].Choices[0].Tokens, cold[3].Choices[0].Tokens.Take(4));
+        using FakeBackend backend = new() { ShortLength = 24 };
+        await using InferenceEngine warm = Engine(backend, new EngineOptions { BlockCount = blocks, BlockSize = 4, MaxSequences = running });
+        for (int round = 0; round < 2; round++)
+        {
+            Generation[] all = [.. requests.Select(request => warm.Submit(request))];
+            for (int i = 0; i < all.Length; i++)
+            {
+                GenerationResult result = await all[i].CompleteAsync();
+                Assert.Equal(cold[i].Choices[0].Tokens, result.Choices[0].Tokens);
+                Assert.Equal(cold[i].Choices[0].Logprobs.Select(l => l.Chosen), result.Choices[0].Logprobs.Select(l => l.Chosen));
+            }
+        }
+
+        Assert.True(warm.GetStatistics().PrefixHitTokens > 0, "nothing was shared");
+        Assert.True(running == 1 || warm.GetStatistics().Preemptions > 0, "nothing was preempted");
+        await AssertAllReturned(warm, backend);
+    }
+
+    [Fact]
+    public async Task A_prompt_that_finds_little_in_the_cache_knows_where_it_departs()
+    {
+        using FakeBackend backend = new();
+        await using InferenceEngine engine = Engine(backend);
+        int[] prompt = [.. Enumerable.Range(0, 20).Select(i => (i * 5) % 47)];
+        Assert.Null(await DivergenceAsync(prompt, null));
+        Assert.Null(await DivergenceAsync(prompt, null));
+        Assert.Equal(6, await DivergenceAsync([.. prompt[..6], 47, .. prompt[7..]], null));
+        Assert.Equal(2, await DivergenceAsync([.. prompt[..2], 47, .. prompt[3..]], null));
+        Assert.Null(await DivergenceAsync([47, .. prompt[1..]], null));
+        Assert.Null(await DivergenceAsync([.. prompt[..2], 46, .. prompt[3..]], "another salt"));
+        Assert.Equal(2, await DivergenceAsync([.. prompt[..2], 45, .. prompt[3..]], "another salt"));
+
+        async Task<int?> DivergenceAsync(int[] tokens, string? salt)
+        {
+            Generation generation = engine.Submit(Request(tokens) with { MaxTokens = 1, CacheSalt = salt });
+            await generation.CompleteAsync();
+            return generation.DivergedAt;
+        }
+    }
+
+    [Fact]
+    public async Task The_vocabulary_is_searched_for_sequence_breakers_once()
+    {
+        FakeText text = new();
+        using FakeBackend backend = new();
+        await using InferenceEngine engine = new(backend, text, new EngineOptions { BlockCount = 64, BlockSize = 4 });
+        GenerationRequest request = Request(1, 2, 3) with { MaxTokens = 1, WantText = false, Sampling = SamplingOptions.Greedy with { DryMultiplier = 1 } };
+        await engine.Submit(request).CompleteAsync();
+        Assert.Equal(48, text.Looks);
+        await engine.Submit(request).CompleteAsync();
+        Assert.Equal(48, text.Looks);
+        await engine.Submit(request with { Sampling = request.Sampling with { DrySequenceBreakers = ["a"] } }).CompleteAsync();
+        Assert.Equal(96, text.Looks);
+        await engine.Submit(request).CompleteAsync();
+        Assert.Equal(96, text.Looks);
+    }
+
     [Fact]
     public async Task Without_prefix_caching_requests_do_not_share_but_choices_do()
     {

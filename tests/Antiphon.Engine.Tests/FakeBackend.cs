@@ -23,6 +23,9 @@ internal sealed class FakeBackend(int vocabularySize = 48, int contextLength = 4
     /// <summary>Restart points of the recurrent state, in blocks; 0: no recurrent state.</summary>
     public int CheckpointEvery { get; init; }
 
+    /// <summary>Sequences planned to be longer have other rows and logits, as with LongRoPE; 0: none.</summary>
+    public int ShortLength { get; init; }
+
     public FakeCache? Cache { get; private set; }
 
     /// <summary>Called before each forward pass.</summary>
@@ -31,7 +34,7 @@ internal sealed class FakeBackend(int vocabularySize = 48, int contextLength = 4
     /// <summary>Changes the logits of a token, given the text up to it.</summary>
     public Action<Sequence, int, float[]>? OnLogits { get; set; }
 
-    public KvCache CreateCache(int blockSize, int blockCount) => Cache = new FakeCache(blockSize, blockCount, CheckpointEvery);
+    public KvCache CreateCache(int blockSize, int blockCount) => Cache = new FakeCache(blockSize, blockCount, CheckpointEvery, ShortLength);
 
     public unsafe void Forward(StepBatch batch)
     {
@@ -49,7 +52,8 @@ internal sealed class FakeBackend(int vocabularySize = 48, int contextLength = 4
                 throw new InvalidOperationException("no recurrent state");
             }
 
-            ulong hash = 0x1234;
+            ulong empty = 0x1234 + (ulong)cache.PrefixScope(slice.Sequence.PlannedLength);
+            ulong hash = empty;
             for (int i = 0; i < slice.FirstRow; i++)
             {
                 hash = Mix(hash, slice.Sequence.Tokens[i], i);
@@ -59,7 +63,7 @@ internal sealed class FakeBackend(int vocabularySize = 48, int contextLength = 4
                 }
             }
 
-            hash = slice.FirstRow == 0 ? 0x1234 : cache.Read(slice.Sequence.Blocks, slice.FirstRow - 1);
+            hash = slice.FirstRow == 0 ? empty : cache.Read(slice.Sequence.Blocks, slice.FirstRow - 1);
             for (int i = 0; i < slice.Count; i++)
             {
                 hash = Mix(hash, batch.Tokens[slice.Start + i], batch.Positions[slice.Start + i]);
@@ -108,7 +112,7 @@ internal sealed class FakeBackend(int vocabularySize = 48, int contextLength = 4
     }
 }
 
-internal sealed class FakeCache(int blockSize, int blockCount, int checkpointEvery) : KvCache(blockSize, blockCount)
+internal sealed class FakeCache(int blockSize, int blockCount, int checkpointEvery, int shortLength = 0) : KvCache(blockSize, blockCount)
 {
     private readonly ulong[] rows = new ulong[blockSize * blockCount];
     private int states;
@@ -149,6 +153,8 @@ internal sealed class FakeCache(int blockSize, int blockCount, int checkpointEve
         rows[(destinationBlock * BlockSize) + destinationRow] = rows[(sourceBlock * BlockSize) + sourceRow];
 
     public override int UsablePrefix(ReadOnlySpan<int> blocks) => checkpointEvery > 0 ? blocks.Length / checkpointEvery * checkpointEvery : blocks.Length;
+
+    public override int PrefixScope(int plannedLength) => shortLength > 0 && (plannedLength == 0 || plannedLength > shortLength) ? 1 : 0;
 
     public override RecurrentState? CreateState(ReadOnlySpan<int> prefixBlocks) => checkpointEvery > 0 ? new State(this) : null;
 

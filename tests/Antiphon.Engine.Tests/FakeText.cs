@@ -25,7 +25,14 @@ internal sealed class FakeText : ITokenText
 
     public IReadOnlyCollection<int> EndTokens { get; init; } = [0];
 
-    public ReadOnlySpan<byte> TokenBytes(int token) => tokens[token];
+    /// <summary>How many tokens were looked at.</summary>
+    public int Looks { get; private set; }
+
+    public ReadOnlySpan<byte> TokenBytes(int token)
+    {
+        Looks++;
+        return tokens[token];
+    }
 
     public int Token(string text) => Array.FindIndex(tokens, token => token.AsSpan().SequenceEqual(Encoding.UTF8.GetBytes(text)));
 

@@ -21,7 +21,7 @@ public class PrefixTreeTests
         List<int> found = [];
         PrefixTree.Path root = tree.Root(salt);
         tree.Match(root, text, found);
-        Sequence sequence = tree.Start(root, text, found, out path);
+        Sequence sequence = tree.Start(root, text, found, 0, out path);
         Assert.True(tree.MakeRoom(sequence.BlocksNeeded(text.Length - sequence.Length)));
         using StepBatch batch = new();
         ulong[] rows = new ulong[text.Length];

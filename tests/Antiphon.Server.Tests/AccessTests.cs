@@ -1,7 +1,9 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Reflection;
 using System.Text;
 using System.Text.Json.Nodes;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -18,33 +20,134 @@ public sealed class AccessTests : IAsyncLifetime
         options.ApiKeys.Add("key-two");
         options.AdminKeys.Add("admin-key");
         options.AdminPort = adminPort;
-    });
+    }, map: app => app.MapGet("/own", () => "an endpoint of the application, which says nothing about access"));
 
     public ValueTask DisposeAsync() => server.DisposeAsync();
 
-    [Fact]
-    public async Task Every_route_needs_a_key_unless_named_public()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Every_route_needs_a_key_unless_named_public(bool onAdminPort)
     {
         string[] open = ["/health", "/ready", "/openapi.json"];
         List<RouteEndpoint> routes = [.. server.App.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()];
-        Assert.True(routes.Count >= 13);
+        Assert.True(routes.Count >= 14);
+        Assert.Contains(routes, route => route.RoutePattern.RawText == "/own");
         foreach (RouteEndpoint route in routes)
         {
             string path = "/" + route.RoutePattern.RawText!.TrimStart('/').Replace("{**model}", "tales");
             string method = route.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods.Single();
-            foreach (string variant in (string[])[path, path + "/", path.ToUpperInvariant(), "/" + path, path.Replace("/v1", "/./v1"), path + "?x=1", path + "%00", path.Replace("l", "%6c")])
+            string[] variants =
+            [
+                path, path + "/", path + "//", path.ToUpperInvariant(), "/" + path, "/." + path, path.Replace("/v1", "/./v1"), path.Replace("/v1", "/v1/../v1"), "/health/.." + path,
+                "/health/%2e%2e" + path, "/health%2f.." + path, path + "?x=1", path + "?/health", path + "#/health", path + ";/health", path + "%00", path + "%20", path + ".", path + "%0d%0aX: y",
+                path.Replace("l", "%6c"), path.Replace("l", "%256c"), path.Replace("/", "%2f"), path.Replace("/", "\\"), path + "%c0%af", "http://localhost" + path, "/health?" + path,
+            ];
+            foreach (string variant in variants)
             {
-                foreach (string verb in (string[])[method, "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"])
+                foreach (string verb in (string[])[method, "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW", method.ToLowerInvariant()])
                 {
-                    int status = await RawStatusAsync(verb, variant);
-                    bool isPublic = open.Any(o => string.Equals(variant.Split('?')[0].TrimEnd('/').Replace("%6c", "l"), o, StringComparison.OrdinalIgnoreCase));
+                    int status = await RawStatusAsync(onAdminPort ? adminPort : server.Address.Port, verb, variant);
+                    string seen = variant.Replace("http://localhost", string.Empty).Split('?', '#')[0].TrimEnd('/').Replace("%6c", "l");
+                    bool isPublic = open.Any(o => string.Equals(seen.Replace("/./", "/").Replace("/health/..", "").Replace("/health/%2e%2e", ""), o, StringComparison.OrdinalIgnoreCase));
                     Assert.True(isPublic || status is 401 or 400 or 405 or 0, $"{verb} {variant} gave {status} without a key");
-                    if (isPublic && verb == method)
+                    if (open.Contains(path) && variant == path && verb == method)
                     {
                         Assert.Equal(200, status);
                     }
                 }
             }
+
+            if (!open.Contains(path))
+            {
+                foreach (string header in (string[])["X-HTTP-Method-Override: GET", "X-Original-URL: /health", "X-Rewrite-URL: /health", "X-Forwarded-For: 127.0.0.1", "Authorization: Bearer", "Authorization: Basic a2V5LW9uZQ==", "Authorization: key-one", "X-Api-Key:", "Cookie: X-Api-Key=key-one"])
+                {
+                    Assert.Equal(401, await RawStatusAsync(onAdminPort ? adminPort : server.Address.Port, method, path, header));
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void Keys_are_compared_as_hashes_and_in_constant_time()
+    {
+        // How long a comparison takes cannot be measured well enough to test; what does the comparing can be read off the method's calls.
+        MethodInfo match = typeof(ApiKeys).GetMethod(nameof(ApiKeys.Match))!;
+        byte[] body = match.GetMethodBody()!.GetILAsByteArray()!;
+        List<MethodBase> calls = [];
+        for (int i = 0; i + 4 < body.Length; i++)
+        {
+            if (body[i] is 0x28 or 0x6F)
+            {
+                try
+                {
+                    calls.Add(match.Module.ResolveMethod(BitConverter.ToInt32(body, i + 1))!);
+                }
+                catch (Exception failure) when (failure is ArgumentException or BadImageFormatException)
+                {
+                    // No call, but part of another instruction.
+                }
+            }
+        }
+
+        Assert.Contains(calls, call => call.Name == nameof(System.Security.Cryptography.CryptographicOperations.FixedTimeEquals));
+        Assert.Contains(calls, call => call.Name == "Hash");
+        Assert.DoesNotContain(calls, call => call.Name is "Equals" or "op_Equality" or "SequenceEqual" or "Contains" or "IndexOf" or "StartsWith");
+        Assert.All(typeof(ApiKeys).GetFields(BindingFlags.Instance | BindingFlags.NonPublic), field => Assert.Equal(typeof(byte[][]), field.FieldType));
+    }
+
+    [Fact]
+    public async Task Keys_come_from_a_file_too_without_its_comments()
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(file, "# for the shop\n\n  key-of-the-file \r\n#key-out\n");
+            await using RunningServer own = await RunningServer.StartAsync(options =>
+            {
+                options.ApiKeyFile = file;
+                options.ApiKeys.Add("key-of-the-line");
+            });
+            foreach ((string key, int expected) in ((string, int)[])[("key-of-the-file", 200), ("key-of-the-line", 200), ("key-out", 401), ("#key-out", 401), ("# for the shop", 401), ("", 401)])
+            {
+                Assert.Equal(expected, (await own.PostAsync("/tokenize", """{"prompt":"x"}""", key)).Status);
+            }
+
+            Assert.DoesNotContain(own.Log.Lines, line => line.Contains("No API keys", StringComparison.Ordinal));
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Fact]
+    public async Task Without_keys_the_log_warns_and_without_admin_port_there_is_no_management()
+    {
+        await using RunningServer open = await RunningServer.StartAsync();
+        Assert.Contains(open.Log.Lines, line => line.StartsWith("Warning: No API keys", StringComparison.Ordinal));
+        Assert.Equal(HttpStatusCode.NotFound, (await open.Client.GetAsync("/admin/models")).StatusCode);
+    }
+
+    [Fact]
+    public async Task Browsers_of_other_origins_are_refused_unless_named()
+    {
+        await using RunningServer named = await RunningServer.StartAsync(options =>
+        {
+            options.ApiKeys.Add("key-one");
+            options.CorsOrigins.Add("https://app.example");
+        });
+        Assert.Null(await AllowedAsync(server, "https://app.example"));
+        Assert.Null(await AllowedAsync(named, "https://evil.example"));
+        Assert.Equal("https://app.example", await AllowedAsync(named, "https://app.example"));
+
+        static async Task<string?> AllowedAsync(RunningServer asked, string origin)
+        {
+            using var preflight = new HttpRequestMessage(HttpMethod.Options, "/v1/chat/completions");
+            preflight.Headers.Add("Origin", origin);
+            preflight.Headers.Add("Access-Control-Request-Method", "POST");
+            using HttpResponseMessage response = await asked.Client.SendAsync(preflight);
+            return response.Headers.TryGetValues("Access-Control-Allow-Origin", out IEnumerable<string>? values) ? values.Single() : null;
         }
     }
 
@@ -91,12 +194,23 @@ public sealed class AccessTests : IAsyncLifetime
         Assert.Contains("loaded", await loaded.Content.ReadAsStringAsync());
     }
 
-    [Fact]
-    public async Task Another_host_name_is_refused()
+    [Theory]
+    [InlineData("evil.example", 400)]
+    [InlineData("127.0.0.1.evil.example", 400)]
+    [InlineData("localhost.", 400)]
+    [InlineData("localhost:1", 200)]
+    [InlineData("LOCALHOST", 200)]
+    public async Task Another_host_name_is_refused_with_the_error_body(string host, int expected)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, "/health");
-        request.Headers.Host = "evil.example";
-        Assert.Equal(HttpStatusCode.BadRequest, (await server.Client.SendAsync(request)).StatusCode);
+        request.Headers.Host = host;
+        using HttpResponseMessage response = await server.Client.SendAsync(request);
+        Assert.Equal(expected, (int)response.StatusCode);
+        Assert.NotEmpty(response.Headers.GetValues("X-Request-Id"));
+        if (expected == 400)
+        {
+            Assert.Equal("host_not_allowed", (string)JsonNode.Parse(await response.Content.ReadAsStringAsync())!["error"]!["code"]!);
+        }
     }
 
     [Fact]
@@ -118,12 +232,12 @@ public sealed class AccessTests : IAsyncLifetime
     }
 
     /// <summary>The status that a request gets whose path no client library tidied up; 0 when the server closed the connection.</summary>
-    private async Task<int> RawStatusAsync(string method, string target)
+    private static async Task<int> RawStatusAsync(int port, string method, string target, string? header = null)
     {
         using var client = new TcpClient();
-        await client.ConnectAsync(IPAddress.Loopback, server.Address.Port);
+        await client.ConnectAsync(IPAddress.Loopback, port);
         NetworkStream stream = client.GetStream();
-        await stream.WriteAsync(Encoding.ASCII.GetBytes($"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{(header is null ? "" : header + "\r\n")}Connection: close\r\n\r\n"));
         byte[] buffer = new byte[64];
         int read = await stream.ReadAtLeastAsync(buffer, 12, throwOnEndOfStream: false);
         return read < 12 ? 0 : int.Parse(Encoding.ASCII.GetString(buffer, 9, 3));

@@ -141,8 +141,67 @@ public sealed class ChatTests(ServerFixture fixture) : IClassFixture<ServerFixtu
         for (int i = 0; i < 4; i++)
         {
             Assert.Equal((string)choices[i]!["message"]!["content"]!, Content(events, i));
-            Assert.Single(events, e => (int)e["choices"]![0]!["index"]! == i && e["choices"]![0]!["finish_reason"] is not null);
+            List<JsonNode> mine = [.. events.Where(e => (int)e["choices"]![0]!["index"]! == i)];
+            Assert.Single(mine, e => e["choices"]![0]!["finish_reason"] is not null);
+            Assert.NotNull(mine[^1]["choices"]![0]!["finish_reason"]);
+            Assert.Single(mine, e => e["choices"]![0]!["delta"]!["role"] is not null);
         }
+    }
+
+    [Fact]
+    public async Task Each_choice_ends_in_its_own_time()
+    {
+        JsonObject request = Request(maxTokens: 40, temperature: 1);
+        request["n"] = 8;
+        request["seed"] = 1;
+        request["stop"] = new JsonArray("the", "a ");
+        request["ignore_eos"] = true;
+        List<JsonNode> events = await Server.StreamAsync(Path, request);
+        int[] ends = [.. Enumerable.Range(0, 8).Select(i => events.FindLastIndex(e => (int)e["choices"]![0]!["index"]! == i))];
+        Assert.All(ends, end => Assert.NotNull(events[end]["choices"]![0]!["finish_reason"]));
+        Assert.True(ends.Min() < events.Count - 20, "no choice ended before the others");
+    }
+
+    [Fact]
+    public async Task An_answer_does_not_depend_on_what_runs_beside_it()
+    {
+        JsonObject request = Request(maxTokens: 40);
+        request["seed"] = 11;
+        request["logprobs"] = true;
+        request["top_logprobs"] = 5;
+        string alone = (await Server.OkAsync(Path, request))["choices"]!.ToJsonString();
+        foreach (int beside in (int[])[1, 5, 17])
+        {
+            Task<JsonNode>[] others = [.. Enumerable.Range(0, beside).Select(i => Server.OkAsync(Path, Request(maxTokens: 60, prompt: $"Tell me story {i}.", temperature: 1)))];
+            Assert.Equal(alone, (await Server.OkAsync(Path, request))["choices"]!.ToJsonString());
+            await Task.WhenAll(others);
+        }
+    }
+
+    [Fact]
+    public async Task Requests_with_other_salts_share_no_prefix()
+    {
+        JsonObject request = Request(maxTokens: 1, prompt: $"A long and winding story about {Guid.NewGuid():N} that goes on and on, over hills and through valleys.");
+        request["cache_salt"] = "one";
+        await Server.OkAsync(Path, request);
+        Assert.True(Cached(await Server.OkAsync(Path, request)) > 40);
+        request["cache_salt"] = "two";
+        Assert.Equal(0, Cached(await Server.OkAsync(Path, request)));
+        request.Remove("cache_salt");
+        Assert.Equal(0, Cached(await Server.OkAsync(Path, request)));
+    }
+
+    [Fact]
+    public async Task Custom_roles_are_accepted_when_the_template_does_and_a_template_in_a_request_is_not_used()
+    {
+        const string Template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n";
+        await using RunningServer own = await RunningServer.StartAsync(options => options.Models.FirstOrDefault()?.Load = new LanguageModelOptions { ChatTemplate = Template });
+        JsonObject request = Request(maxTokens: 2);
+        request["messages"]![0]!["role"] = "narrator";
+        JsonNode plain = await own.OkAsync(Path, request);
+        request["chat_template"] = "{{ 1 / 0 }}";
+        request["chat_template_kwargs"] = new JsonObject { ["chat_template"] = "{{ 1 / 0 }}" };
+        Assert.Equal(plain["choices"]!.ToJsonString(), (await own.OkAsync(Path, request))["choices"]!.ToJsonString());
     }
 
     [Fact]
@@ -264,7 +323,16 @@ public sealed class ChatTests(ServerFixture fixture) : IClassFixture<ServerFixtu
         };
         JsonNode first = await Server.OkAsync(Path, Turn("cch=1234"));
         JsonNode second = await Server.OkAsync(Path, Turn("cch=9876; more"));
-        Assert.True((int)second["usage"]!["prompt_tokens_details"]!["cached_tokens"]! > (int)first["usage"]!["prompt_tokens"]! / 2);
+        Assert.True(Cached(second) > (int)first["usage"]!["prompt_tokens"]! / 2);
+        JsonObject without = Turn("");
+        without["messages"]![0]!["content"] = new JsonArray(new JsonObject { ["type"] = "text", ["text"] = ((string)without["messages"]![0]!["content"]!).Split('\n')[1] });
+        Assert.Equal((int)first["usage"]!["prompt_tokens"]!, (int)(await Server.OkAsync(Path, without))["usage"]!["prompt_tokens"]!);
+
+        await using RunningServer off = await RunningServer.StartAsync(options => options.StripVolatileHeaders = false);
+        JsonNode kept = await off.OkAsync(Path, Turn("cch=1234"));
+        Assert.True((int)kept["usage"]!["prompt_tokens"]! > (int)first["usage"]!["prompt_tokens"]!);
+        Assert.True(Cached(await off.OkAsync(Path, Turn("cch=9876; more"))) < (int)kept["usage"]!["prompt_tokens"]! / 2);
+        Assert.Matches("departs from a cached prompt at token [0-9]+", off.Log.Lines[^1]);
     }
 
     [Theory]
@@ -277,6 +345,19 @@ public sealed class ChatTests(ServerFixture fixture) : IClassFixture<ServerFixtu
     [InlineData("""{"messages":[{"role":5,"content":"x"}]}""", "messages[0].role")]
     [InlineData("""{"messages":[{"role":"user","content":5}]}""", "messages[0].content")]
     [InlineData("""{"messages":[{"role":"user"}]}""", "messages[0].content")]
+    [InlineData("""{"messages":[{"role":"user","content":null}]}""", "messages[0].content")]
+    [InlineData("""{"messages":[{"role":"assistant","tool_calls":[]}]}""", "messages[0].content")]
+    [InlineData("""{"messages":[{"role":"user","content":"x","name":5}]}""", "messages[0].name")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"min_tokens":5,"max_tokens":4}""", "min_tokens")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"seed":1.5}""", "seed")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]}""", "stop")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"response_format":{}}""", "response_format.type")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema"}}""", "response_format")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"add_generation_prompt":true,"continue_final_message":true}""", "add_generation_prompt")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"stop_token_ids":[-1]}""", "stop_token_ids")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"logit_bias":{"1\u0000":1}}""", "logit_bias")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"logit_bias":{"1":100.0000001}}""", "logit_bias")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"metadata":{"a":1}}""", "metadata.a")]
     [InlineData("""{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", "messages[0].content[0].type")]
     [InlineData("""{"messages":[{"role":"user","content":"x"}],"max_tokens":0}""", "max_tokens")]
     [InlineData("""{"messages":[{"role":"user","content":"x"}],"max_tokens":-1}""", "max_tokens")]
@@ -311,6 +392,10 @@ public sealed class ChatTests(ServerFixture fixture) : IClassFixture<ServerFixtu
     [InlineData("null")]
     [InlineData("\"x\"")]
     [InlineData("""{"messages":[{"role":"user","content":"\ud800"}]}""")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"ignored":{"\udc00\ud800":1}}""")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"metadata":{"\ud800":1}}""")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}],"logit_bias":{"\ud800":1}}""")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}]}{}""")]
     public async Task What_is_no_json_object_is_refused(string json)
     {
         (int status, JsonNode? body) = await Server.PostAsync(Path, json);
@@ -335,6 +420,7 @@ public sealed class ChatTests(ServerFixture fixture) : IClassFixture<ServerFixtu
         (int status, JsonNode? body) = await Server.PostAsync(Path, Request(prompt: text).ToJsonString());
         AssertError(status, body);
         Assert.Equal("context_length_exceeded", (string)body!["error"]!["code"]!);
+        Assert.Equal("messages", (string)body["error"]!["param"]!);
         Assert.Equal(Server.Engine.ContextLength, (int)body["error"]!["n_ctx"]!);
         Assert.True((int)body["error"]!["n_prompt_tokens"]! > Server.Engine.ContextLength);
     }
@@ -376,6 +462,8 @@ public sealed class ChatTests(ServerFixture fixture) : IClassFixture<ServerFixtu
         Assert.True(error.ContainsKey("param"));
         Assert.True(error.ContainsKey("code"));
     }
+
+    private static int Cached(JsonNode answer) => (int)answer["usage"]!["prompt_tokens_details"]!["cached_tokens"]!;
 
     private static string Content(List<JsonNode> events, int index) => string.Concat(events
         .Where(e => e["choices"]!.AsArray().Count > 0 && (int)e["choices"]![0]!["index"]! == index)

@@ -80,6 +80,33 @@ public sealed class CompletionTests(ServerFixture fixture) : IClassFixture<Serve
         Assert.Equal(0, (int)scored["usage"]!["completion_tokens"]!);
     }
 
+    [Fact]
+    public async Task Usage_comes_in_a_last_chunk_or_in_all_when_asked_for()
+    {
+        JsonObject request = Request(new JsonArray("The fox", "A river"), 5);
+        request["ignore_eos"] = true;
+        Assert.All(await Server.StreamAsync(Path, request), e => Assert.False(e.AsObject().ContainsKey("usage")));
+        request["stream_options"] = new JsonObject { ["include_usage"] = true };
+        List<JsonNode> events = await Server.StreamAsync(Path, request);
+        Assert.Empty(events[^1]["choices"]!.AsArray());
+        Assert.Equal(10, (int)events[^1]["usage"]!["completion_tokens"]!);
+        Assert.All(events.SkipLast(1), e => Assert.True(e.AsObject().ContainsKey("usage") && e["usage"] is null));
+        request["stream_options"] = new JsonObject { ["continuous_usage_stats"] = true };
+        int[] counts = [.. (await Server.StreamAsync(Path, request)).Select(e => (int)e["usage"]!["completion_tokens"]!)];
+        Assert.Equal(counts.Order(), counts);
+        Assert.Equal(10, counts[^1]);
+    }
+
+    [Fact]
+    public async Task A_prompt_over_the_context_says_both_lengths()
+    {
+        (int status, JsonNode? body) = await Server.PostAsync(Path, Request(string.Concat(Enumerable.Repeat("the fox and the river ", 500))).ToJsonString());
+        ChatTests.AssertError(status, body);
+        Assert.Equal(("context_length_exceeded", "prompt"), ((string)body!["error"]!["code"]!, (string)body["error"]!["param"]!));
+        Assert.Equal(Server.Engine.ContextLength, (int)body["error"]!["n_ctx"]!);
+        Assert.True((int)body["error"]!["n_prompt_tokens"]! > Server.Engine.ContextLength);
+    }
+
     [Theory]
     [InlineData("""{}""", "prompt")]
     [InlineData("""{"prompt":5}""", "prompt")]
@@ -87,6 +114,12 @@ public sealed class CompletionTests(ServerFixture fixture) : IClassFixture<Serve
     [InlineData("""{"prompt":[-1]}""", "prompt")]
     [InlineData("""{"prompt":[1,99999999]}""", "prompt")]
     [InlineData("""{"prompt":[1,"a"]}""", "prompt")]
+    [InlineData("""{"prompt":[[1],[-1]]}""", "prompt[1]")]
+    [InlineData("""{"prompt":[[1],1]}""", "prompt[1]")]
+    [InlineData("""{"prompt":[[]]}""", "prompt")]
+    [InlineData("""{"prompt":"x","stream_options":{"include_usage":true}}""", "stream_options")]
+    [InlineData("""{"prompt":"x","logprobs":21}""", "logprobs")]
+    [InlineData("""{"prompt":"x","dry_multiplier":1001}""", "dry_multiplier")]
     [InlineData("""{"prompt":[{}]}""", "prompt[0]")]
     [InlineData("""{"prompt":""}""", "prompt")]
     [InlineData("""{"prompt":"x","max_tokens":0}""", "max_tokens")]

@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Sockets;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
@@ -33,10 +35,16 @@ public sealed class RunningServer : IAsyncDisposable
 
     public InferenceEngine Engine => Models.Loaded()[0].Engine;
 
-    public static async Task<RunningServer> StartAsync(Action<AntiphonServerOptions>? configure = null, EngineOptions? engine = null)
+    /// <summary>What the server logged.</summary>
+    public LogLines Log { get; private init; } = null!;
+
+    public static async Task<RunningServer> StartAsync(Action<AntiphonServerOptions>? configure = null, EngineOptions? engine = null, Action<WebApplication>? map = null, bool listenOnAdminPort = true)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
+        var log = new LogLines();
         builder.Logging.ClearProviders();
+        builder.Logging.AddProvider(log);
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
         builder.Services.AddAntiphon(options =>
         {
             options.Models.Add(new ServedModelOptions
@@ -53,20 +61,20 @@ public sealed class RunningServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.Listen(IPAddress.Loopback, 0);
-            kestrel.Limits.MaxRequestBodySize = null;
             var probe = new AntiphonServerOptions();
             configure?.Invoke(probe);
             admin = probe.AdminPort;
-            if (admin is int port)
+            if (admin is int port && listenOnAdminPort)
             {
                 kestrel.Listen(IPAddress.Loopback, port);
             }
         });
         WebApplication app = builder.Build();
         app.MapAntiphon();
+        map?.Invoke(app);
         await app.StartAsync();
         string address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First(a => admin is null || !a.EndsWith($":{admin}", StringComparison.Ordinal));
-        var server = new RunningServer(app, new Uri(address));
+        var server = new RunningServer(app, new Uri(address)) { Log = log };
         for (int i = 0; (await server.Client.GetAsync("/ready")).StatusCode != HttpStatusCode.OK; i++)
         {
             Assert.True(i < 600, "the server did not become ready");
@@ -132,11 +140,103 @@ public sealed class RunningServer : IAsyncDisposable
         return events;
     }
 
+    /// <summary>Sends bytes as they are and returns all that comes back until the server closes the connection.</summary>
+    public async Task<string> RawAsync(string request)
+    {
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Loopback, Address.Port);
+        NetworkStream stream = client.GetStream();
+        var answer = new MemoryStream();
+        try
+        {
+            await stream.WriteAsync(Encoding.Latin1.GetBytes(request));
+            await stream.CopyToAsync(answer);
+        }
+        catch (IOException)
+        {
+            // Closed before all was read: what came is there.
+        }
+
+        return Encoding.UTF8.GetString(answer.ToArray());
+    }
+
+    /// <summary>Starts a streamed answer and returns once its first piece is there.</summary>
+    public async Task<(HttpResponseMessage Response, StreamReader Reader)> BeginStreamAsync(string path, string json)
+    {
+        var message = new HttpRequestMessage(HttpMethod.Post, path) { Content = new StringContent(json, Encoding.UTF8, "application/json") };
+        HttpResponseMessage response = await Client.SendAsync(message, HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        var reader = new StreamReader(await response.Content.ReadAsStreamAsync());
+        string? line;
+        while ((line = await reader.ReadLineAsync()) is not null && !line.StartsWith("data: {", StringComparison.Ordinal))
+        {
+        }
+
+        Assert.NotNull(line);
+        return (response, reader);
+    }
+
     public async ValueTask DisposeAsync()
     {
         Client.Dispose();
         await App.StopAsync();
         await App.DisposeAsync();
+    }
+}
+
+/// <summary>Keeps what is logged.</summary>
+public sealed class LogLines : ILoggerProvider, ILogger
+{
+    private readonly ConcurrentQueue<string> lines = new();
+
+    public IReadOnlyList<string> Lines => [.. lines];
+
+    public ILogger CreateLogger(string categoryName) => this;
+
+    public IDisposable? BeginScope<TState>(TState state)
+        where TState : notnull => null;
+
+    public bool IsEnabled(LogLevel logLevel) => true;
+
+    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+        lines.Enqueue($"{logLevel}: {formatter(state, exception)} {exception?.Message}");
+
+    public void Dispose()
+    {
+    }
+}
+
+/// <summary>A policy that can hold the engine up, or make it fail, once two sequences run at once.</summary>
+public sealed class FaultyPolicy : ISchedulingPolicy
+{
+    public const string Secret = "object at 0x7fff1234";
+
+    public string Name => "faulty";
+
+    public bool PreemptsForAdmission => false;
+
+    public bool Broken { get; set; }
+
+    public ManualResetEventSlim Gate { get; } = new(true);
+
+    public int Compare(in SchedulingEntry left, in SchedulingEntry right)
+    {
+        Gate.Wait();
+        return Broken ? throw new InvalidOperationException(Secret) : left.Order.CompareTo(right.Order);
+    }
+}
+
+/// <summary>A clock that takes its time on the engine's thread, so that answers last.</summary>
+public sealed class SlowClock : TimeProvider
+{
+    public override long GetTimestamp()
+    {
+        if (Thread.CurrentThread.Name == "Antiphon engine")
+        {
+            Thread.Sleep(2);
+        }
+
+        return base.GetTimestamp();
     }
 }
 

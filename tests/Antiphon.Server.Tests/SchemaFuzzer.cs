@@ -1,15 +1,17 @@
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace Antiphon.Server.Tests;
 
 /// <summary>Makes requests from the schemas of an OpenAPI document: ones that fit, and ones in which something is wrong. The same seed makes the same requests.</summary>
-internal sealed class SchemaFuzzer(JsonNode document, Random random)
+internal sealed class SchemaFuzzer(JsonNode document, SchemaCheck check, Random random)
 {
     // What a schema cannot say, but without which nearly every request would be refused at the first field.
     private static readonly Dictionary<string, string[]> Hints = new()
     {
         ["model"] = ["tales", "tales", "tales", "gpt-4o-mini", "no such model"],
+        ["id"] = ["name-1", "name-2", "name 3"],
         ["role"] = ["user", "user", "user", "system", "assistant", "tool", "developer"],
     };
 
@@ -32,20 +34,27 @@ internal sealed class SchemaFuzzer(JsonNode document, Random random)
     public JsonNode? Valid(JsonNode schema, string name = "", int depth = 0)
     {
         schema = Resolve(schema);
-        if (schema["oneOf"] is JsonArray choices)
+        if (schema["anyOf"] is JsonArray choices && schema["properties"] is null)
         {
             return Valid(choices[random.Next(choices.Count)]!, name, depth + 1);
         }
 
+        if (schema["const"] is JsonNode constant)
+        {
+            return constant.DeepClone();
+        }
+
         if (schema["enum"] is JsonArray values)
         {
-            return values[random.Next(values.Count)]!.DeepClone();
+            return values[random.Next(values.Count)]?.DeepClone();
         }
 
         string? type = schema["type"] is JsonArray several ? (string?)several[random.Next(several.Count)] : (string?)schema["type"];
         switch (type)
         {
             case "object":
+                return Object(schema, depth);
+            case null when schema["allOf"] is not null:
                 return Object(schema, depth);
             case "array":
                 int least = (int?)schema["minItems"] ?? 0;
@@ -56,7 +65,7 @@ internal sealed class SchemaFuzzer(JsonNode document, Random random)
             case "integer":
                 long low = (long?)schema["minimum"] ?? -5;
                 long high = (long?)schema["maximum"] ?? 300;
-                return random.Next(12) == 0 && high < 100 ? high : random.NextInt64(low, Math.Min(high, low < -1000 ? high : low + 24) + 1);
+                return random.Next(12) == 0 && high < 100 ? high : random.NextInt64(low, Math.Min(Math.Min(high, low < -1000 ? high : low + 24), long.MaxValue - 1) + 1);
             case "number":
                 double from = (double?)schema["minimum"] ?? -2, to = (double?)schema["maximum"] ?? 2;
                 return random.Next(6) switch { 0 => from, 1 => to, _ => from + (random.NextDouble() * (Math.Min(to, from + 4) - from)) };
@@ -118,28 +127,59 @@ internal sealed class SchemaFuzzer(JsonNode document, Random random)
         return random.Next(3) == 0 ? "tales" : Uri.EscapeDataString(text[..Math.Min(text.Length, 200)]);
     }
 
+    /// <summary>An object of the listed fields, made anew until it also fits what else the schema says of it.</summary>
     private JsonObject Object(JsonNode schema, int depth)
     {
-        var result = new JsonObject();
-        HashSet<string> required = [.. (schema["required"] as JsonArray ?? []).Select(r => (string)r!)];
-        foreach ((string name, JsonNode? property) in schema["properties"] as JsonObject ?? [])
+        JsonElement whole = JsonSerializer.SerializeToElement(schema);
+        JsonNode[] parts = [.. Parts(schema)];
+        HashSet<string> required = [.. parts.SelectMany(part => part["required"] as JsonArray ?? []).Select(r => (string)r!)];
+        for (int attempt = 0; attempt < 200; attempt++)
         {
-            if (required.Contains(name) || (depth < 8 && random.Next(depth == 0 ? 5 : 2) == 0))
+            var result = new JsonObject();
+            foreach ((string name, JsonNode? property) in parts.SelectMany(part => part["properties"] as JsonObject ?? []))
             {
-                result[name] = Valid(property!, name, depth + 1);
+                if (!result.ContainsKey(name) && (required.Contains(name) || (depth < 8 && random.Next(depth == 0 ? 5 : 2) == 0)))
+                {
+                    result[name] = Valid(property!, name, depth + 1);
+                }
+            }
+
+            if (schema["additionalProperties"] is JsonObject further)
+            {
+                result[random.Next(2) == 0 ? random.Next(300).ToString() : "key"] = Valid(further, "", depth + 1);
+            }
+
+            if (check.Problem(whole, JsonSerializer.SerializeToElement(result)) is null)
+            {
+                return result;
             }
         }
 
-        if (schema["additionalProperties"] is JsonObject further)
-        {
-            result[random.Next(2) == 0 ? random.Next(300).ToString() : "key"] = Valid(further, "", depth + 1);
-        }
+        throw new InvalidOperationException($"no object was found that fits {schema.ToJsonString()}");
+    }
 
-        return result;
+    /// <summary>The schema and all that it is put together from, where objects have their fields.</summary>
+    private IEnumerable<JsonNode> Parts(JsonNode schema)
+    {
+        schema = Resolve(schema);
+        yield return schema;
+        JsonNode? branch = schema["else"] is null ? null : schema[random.Next(2) == 0 ? "then" : "else"];
+        foreach (JsonNode? part in (schema["allOf"] as JsonArray ?? []).Append(branch))
+        {
+            foreach (JsonNode inner in part is null ? [] : Parts(part))
+            {
+                yield return inner;
+            }
+        }
     }
 
     private string Text(JsonNode schema)
     {
+        if ((string?)schema["pattern"] is not null)
+        {
+            return "name-" + random.Next(1000);
+        }
+
         string text = random.Next(3) == 0 ? OddTexts[random.Next(OddTexts.Length)] : "The fox and the river, " + random.Next(100);
         int least = (int?)schema["minLength"] ?? 0, most = (int?)schema["maxLength"] ?? int.MaxValue;
         return text.Length < least ? text + "x" : text.Length > most ? text[..most] : text;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using Antiphon.Server;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -178,7 +179,10 @@ internal static class ServeCommand
             {
                 try
                 {
-                    listen.UseHttps(System.Security.Cryptography.X509Certificates.X509Certificate2.CreateFromPemFile(certificate));
+                    var own = X509Certificate2.CreateFromPemFile(certificate);
+                    var chain = new X509Certificate2Collection();
+                    chain.ImportFromPemFile(certificate);
+                    listen.UseHttps(https => (https.ServerCertificate, https.ServerCertificateChain) = (own, chain));
                 }
                 catch (Exception failure) when (failure is IOException or System.Security.Cryptography.CryptographicException)
                 {

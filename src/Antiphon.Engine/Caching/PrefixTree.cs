@@ -67,9 +67,14 @@ internal sealed class PrefixTree
     /// <param name="Parent">The block before it, or -1.</param>
     public readonly record struct Node(int Block, ulong Hash, int Parent);
 
-    /// <summary>The path of a sequence without blocks, for a salt (or none).</summary>
-    public Path Root(string? salt) =>
-        new(salt is null ? hash.Hash([]) : hash.Hash(1, MemoryMarshal.AsBytes(salt.AsSpan())), NoBlock, 0, false);
+    /// <summary>The path of a sequence without blocks.</summary>
+    /// <param name="salt">Shares with equal salts only; null: with those without.</param>
+    /// <param name="scope">Shares with equal <see cref="KvCache.PrefixScope"/> only.</param>
+    public Path Root(string? salt, int scope = 0)
+    {
+        ulong root = salt is null ? hash.Hash([]) : hash.Hash(1, MemoryMarshal.AsBytes(salt.AsSpan()));
+        return new(scope == 0 ? root : hash.Hash(root, MemoryMarshal.AsBytes(new ReadOnlySpan<int>(ref scope))), NoBlock, 0, false);
+    }
 
     /// <summary>The path of a sequence that shares with nobody but those of the same number.</summary>
     public Path PrivateRoot(long number) => new(hash.Hash(2, MemoryMarshal.AsBytes(new ReadOnlySpan<long>(ref number))), NoBlock, 0, false);
@@ -100,6 +105,31 @@ internal sealed class PrefixTree
         found.RemoveRange(usable, found.Count - usable);
     }
 
+    /// <summary>Where a text leaves the cached one that it has most in common with, inside the block behind those that <see cref="Match"/> found.</summary>
+    /// <param name="root">As for <see cref="Match"/>: texts of other salts are not looked at.</param>
+    /// <param name="text">The tokens.</param>
+    /// <param name="found">What <see cref="Match"/> found.</param>
+    /// <returns>The index of the first token that differs; null when no cached text goes on like this one.</returns>
+    public int? Divergence(Path root, ReadOnlySpan<int> text, List<int> found)
+    {
+        int parent = found.Count == 0 ? NoBlock : found[^1];
+        int start = found.Count * cache.BlockSize;
+        int most = 0;
+        for (int block = 0; block < present.Length; block++)
+        {
+            if (present[block] && parents[block] == parent)
+            {
+                int common = text[start..].CommonPrefixLength(Tokens(block));
+                if (common > most && (parent != NoBlock || hashes[block] == Mask(hash.Hash(root.Hash, MemoryMarshal.AsBytes(Tokens(block))))))
+                {
+                    most = common;
+                }
+            }
+        }
+
+        return most > 0 && most < cache.BlockSize && start + most < text.Length ? start + most : null;
+    }
+
     /// <summary>How many of these blocks are idle.</summary>
     public int CountIdle(List<int> blocks)
     {
@@ -113,7 +143,12 @@ internal sealed class PrefixTree
     }
 
     /// <summary>Starts a sequence behind blocks that <see cref="Match"/> found.</summary>
-    public Sequence Start(Path root, ReadOnlySpan<int> text, List<int> found, out Path path)
+    /// <param name="root">As for <see cref="Match"/>.</param>
+    /// <param name="text">The tokens.</param>
+    /// <param name="found">The blocks.</param>
+    /// <param name="plannedLength">See <see cref="Sequence.PlannedLength"/>.</param>
+    /// <param name="path">Gets how far the sequence is entered.</param>
+    public Sequence Start(Path root, ReadOnlySpan<int> text, List<int> found, int plannedLength, out Path path)
     {
         path = root;
         foreach (int block in found)
@@ -122,7 +157,7 @@ internal sealed class PrefixTree
             path = new Path(hashes[block], block, path.Count + 1, false);
         }
 
-        return new Sequence(cache, CollectionsMarshal.AsSpan(found), text[..(found.Count * cache.BlockSize)]);
+        return new Sequence(cache, CollectionsMarshal.AsSpan(found), text[..(found.Count * cache.BlockSize)]) { PlannedLength = plannedLength };
     }
 
     /// <summary>Enters the blocks of a sequence that became full and committed since the last time.</summary>

@@ -50,9 +50,18 @@ public sealed class Generation : IAsyncEnumerable<GenerationEvent>, IDisposable
     /// <summary>Log-probabilities of the prompt's tokens when asked for, complete when the first token arrives; the first is null, since nothing predicts it.</summary>
     public IReadOnlyList<PositionLogprobs?> PromptLogprobs { get; }
 
+    /// <summary>
+    /// Why less than half of the prompt came from the prefix cache, when that is known: the index of the token at which it departs from a cached one. Known when the
+    /// first event arrives; null when enough was found, or nothing that goes on like it.
+    /// </summary>
+    public int? DivergedAt { get; internal set; }
+
     internal int[] Prompt { get; }
 
     internal int MaxTokens { get; }
+
+    /// <summary>What prompt and answer may grow to, the same from the start and after preemption.</summary>
+    internal int PlannedLength => Prompt.Length + MaxTokens;
 
     internal HashSet<int> StopTokens { get; }
 

@@ -75,7 +75,7 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
             waiting.Remove(head);
             try
             {
-                head.Sequence = tree.Start(head.Root, head.Tokens, found, out head.Path);
+                head.Sequence = tree.Start(head.Root, head.Tokens, found, head.Owner.PlannedLength, out head.Path);
             }
             catch (Exception failure)
             {
@@ -88,6 +88,7 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
             {
                 inbox.LeaveQueue(head.Owner);
                 head.Owner.CachedTokens = head.Sequence.Length;
+                head.Owner.DivergedAt = head.Sequence.Length < head.Tokens.Length / 2 ? tree.Divergence(head.Root, head.Tokens, found) : null;
                 telemetry.CountAdmission(head.Owner, head.Sequence.Length);
             }
         }

@@ -1,5 +1,6 @@
 using Antiphon.Server;
 using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Primitives;
 
 namespace Microsoft.AspNetCore.Builder;
 
@@ -14,9 +15,14 @@ public static class AntiphonEndpointExtensions
     {
         ArgumentNullException.ThrowIfNull(app);
         AntiphonServerOptions options = app.Services.GetRequiredService<IOptions<AntiphonServerOptions>>().Value;
+        app.UseMiddleware<ErrorMiddleware>();
         if (!options.AllowedHosts.Contains("*"))
         {
-            app.UseHostFiltering();
+            // Not ASP.NET Core's own filter, which would refuse without a body. Without a Host header (HTTP/1.0) it is no browser that could have been deceived.
+            StringSegment[] hosts = [.. options.AllowedHosts];
+            app.Use((context, next) => !context.Request.Host.HasValue || HostString.MatchesAny(context.Request.Host.Host, hosts)
+                ? next(context)
+                : throw new ApiException(400, "invalid_request_error", "the Host header names a host that this server does not answer for", null, "host_not_allowed"));
         }
 
         app.UseRouting();

@@ -1,5 +1,4 @@
 using Antiphon.Server;
-using Microsoft.AspNetCore.HostFiltering;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 
@@ -19,13 +18,13 @@ public static class AntiphonServiceCollectionExtensions
         services.TryAddSingleton<ApiKeys>();
         services.TryAddSingleton<ModelRegistry>();
         services.TryAddSingleton<ServerTelemetry>();
+        services.TryAddSingleton<OpenApiDocument>();
         services.TryAddSingleton<StartupState>();
+        services.TryAddSingleton<ServerHealth>();
+        services.AddHealthChecks()
+            .AddCheck<LiveCheck>("antiphon-live", tags: ["live"])
+            .AddCheck<ReadyCheck>("antiphon-ready", tags: ["ready", "startup"]);
         services.AddHostedService<ModelStartup>();
-        services.AddOptions<HostFilteringOptions>().PostConfigure<IOptions<AntiphonServerOptions>>(static (filter, server) =>
-        {
-            filter.AllowedHosts = [.. server.Value.AllowedHosts];
-            filter.IncludeFailureMessage = false;
-        });
         services.AddRouting();
         services.AddCors();
         return services;

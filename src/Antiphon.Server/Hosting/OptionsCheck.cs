@@ -5,6 +5,13 @@ namespace Antiphon.Server;
 /// <summary>Checks the options at start.</summary>
 internal sealed class OptionsCheck : IValidateOptions<AntiphonServerOptions>
 {
+    /// <summary>What names of models are made of.</summary>
+    public const string NameRule = "must have 1 to 128 letters, digits or . _ - / :";
+
+    /// <summary>Whether a model may have this name.</summary>
+    public static bool IsName(string name) =>
+        name.Length is > 0 and <= 128 && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-' or '/' or ':');
+
     public ValidateOptionsResult Validate(string? name, AntiphonServerOptions options)
     {
         var failures = new List<string>();
@@ -13,9 +20,9 @@ internal sealed class OptionsCheck : IValidateOptions<AntiphonServerOptions>
         {
             foreach (string id in model.Aliases.Prepend(model.Id))
             {
-                if (id.Length is 0 or > 128 || !id.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-' or '/' or ':'))
+                if (!IsName(id))
                 {
-                    failures.Add($"Models: the name \"{id}\" must have 1 to 128 letters, digits or . _ - / :");
+                    failures.Add($"Models: the name \"{id}\" {NameRule}");
                 }
                 else if (!names.Add(id))
                 {

@@ -28,10 +28,30 @@ internal sealed class ApiException(int status, string type, string message, stri
     public static ApiException Invalid(string? parameter, string message, string? code = null) =>
         new(StatusCodes.Status400BadRequest, "invalid_request_error", parameter is null ? message : $"{parameter}: {message}", parameter, code);
 
-    /// <summary>What a failure of the engine looks like to a client.</summary>
-    public static ApiException From(EngineException exception) => exception switch
+    /// <summary>What any failure looks like to a client. One that is the server's own goes to the log, too.</summary>
+    public static ApiException Of(Exception exception, HttpContext context)
     {
-        ContextFullException full => new ApiException(400, "invalid_request_error", full.Message, "messages", "context_length_exceeded")
+        ApiException error = exception switch
+        {
+            ApiException own => own,
+            EngineException engine => From(engine),
+            BadHttpRequestException bad => new ApiException(bad.StatusCode, "invalid_request_error", "the request is malformed or arrived too slowly"),
+            _ => new ApiException(500, "server_error", $"the request failed inside the server (id {context.TraceIdentifier})", null, "internal_error"),
+        };
+        if (error.Status == 500)
+        {
+            ServerLog.Failed(context.Logger(), exception, context.TraceIdentifier);
+        }
+
+        return error;
+    }
+
+    /// <summary>What a failure of the engine looks like to a client.</summary>
+    /// <param name="exception">The failure.</param>
+    /// <param name="promptField">The field from which the prompt came.</param>
+    public static ApiException From(EngineException exception, string? promptField = null) => exception switch
+    {
+        ContextFullException full => new ApiException(400, "invalid_request_error", full.Message, promptField, "context_length_exceeded")
         {
             Lengths = (full.PromptTokens, full.ContextLength),
         },

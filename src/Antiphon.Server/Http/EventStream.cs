@@ -25,8 +25,23 @@ internal sealed class EventStream : IAsyncDisposable
         heartbeat = interval > TimeSpan.Zero ? BeatAsync(interval) : Task.CompletedTask;
     }
 
-    /// <summary>Sends the headers.</summary>
-    public static async Task<EventStream> StartAsync(HttpContext context, TimeSpan heartbeatInterval)
+    /// <summary>Answers with a stream. What goes wrong once it has begun is sent as an event with an error body; either way <c>[DONE]</c> ends it.</summary>
+    public static async Task AnswerAsync(HttpContext context, TimeSpan heartbeatInterval, Func<EventStream, Task> write)
+    {
+        await using EventStream stream = await StartAsync(context, heartbeatInterval);
+        try
+        {
+            await write(stream);
+        }
+        catch (Exception failure) when (!context.RequestAborted.IsCancellationRequested)
+        {
+            await stream.SendAsync(ApiException.Of(failure, context), static (writer, error) => JsonBody.WriteError(writer, error));
+        }
+
+        await stream.FinishAsync();
+    }
+
+    private static async Task<EventStream> StartAsync(HttpContext context, TimeSpan heartbeatInterval)
     {
         context.Response.StatusCode = StatusCodes.Status200OK;
         context.Response.ContentType = "text/event-stream; charset=utf-8";
@@ -56,8 +71,7 @@ internal sealed class EventStream : IAsyncDisposable
         }
     }
 
-    /// <summary>Sends the closing <c>[DONE]</c>.</summary>
-    public async Task FinishAsync()
+    private async Task FinishAsync()
     {
         await writing.WaitAsync(context.RequestAborted);
         try

@@ -1,5 +1,7 @@
 using System.Buffers;
 using System.Text.Json;
+using System.Text.Unicode;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace Antiphon.Server;
 
@@ -16,6 +18,12 @@ internal static class JsonBody
         if (!request.HasJsonContentType())
         {
             throw new ApiException(415, "invalid_request_error", "the content type must be application/json", null, "unsupported_media_type");
+        }
+
+        // The web server's own limit may be another and would close the connection.
+        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit)
+        {
+            limit.MaxRequestBodySize = null;
         }
 
         if (request.ContentLength > maximumBytes)
@@ -38,22 +46,46 @@ internal static class JsonBody
                 buffer.Write(chunk, 0, read);
             }
         }
-        catch (BadHttpRequestException exception)
-        {
-            throw new ApiException(exception.StatusCode, "invalid_request_error", "the body could not be read");
-        }
         finally
         {
             ArrayPool<byte>.Shared.Return(chunk);
         }
 
+        ReadOnlyMemory<byte> json = buffer.GetBuffer().AsMemory(0, (int)buffer.Length);
         try
         {
-            return JsonDocument.Parse(buffer.GetBuffer().AsMemory(0, (int)buffer.Length), new JsonDocumentOptions { MaxDepth = MaximumDepth });
+            CheckText(json.Span);
+            return JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = MaximumDepth });
         }
         catch (JsonException exception)
         {
             throw ApiException.Invalid(null, $"the body is not valid JSON (line {exception.LineNumber + 1}, byte {exception.BytePositionInLine})");
+        }
+    }
+
+    /// <summary>Refuses text that is none, wherever it stands, so that nobody behind this has to expect it: bytes that are not UTF-8, escapes of half a surrogate pair.</summary>
+    private static void CheckText(ReadOnlySpan<byte> json)
+    {
+        bool good = Utf8.IsValid(json);
+        var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = MaximumDepth });
+        try
+        {
+            while (good && reader.Read())
+            {
+                if (reader.ValueIsEscaped && reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName)
+                {
+                    _ = reader.GetString();
+                }
+            }
+        }
+        catch (InvalidOperationException)
+        {
+            good = false;
+        }
+
+        if (!good)
+        {
+            throw ApiException.Invalid(null, "the body is not valid Unicode text");
         }
     }
 

@@ -39,7 +39,7 @@ internal readonly struct JsonFields
     public string? String(string field)
     {
         JsonElement? value = Any(field);
-        return value is null ? null : value.Value.ValueKind == JsonValueKind.String ? Text(value.Value, Name(field)) : throw Wrong(field, "a string", value.Value);
+        return value is null ? null : value.Value.ValueKind == JsonValueKind.String ? value.Value.GetString() : throw Wrong(field, "a string", value.Value);
     }
 
     /// <summary>A truth value.</summary>
@@ -122,19 +122,6 @@ internal readonly struct JsonFields
             : throw ApiException.Invalid(Name(field), $"may have at most {maximum} entries, not {value.Value.GetArrayLength()}");
     }
 
-    /// <summary>A string value, with broken surrogate escapes refused.</summary>
-    public static string Text(JsonElement value, string name)
-    {
-        try
-        {
-            return value.GetString()!;
-        }
-        catch (InvalidOperationException)
-        {
-            throw ApiException.Invalid(name, "is not valid Unicode text");
-        }
-    }
-
     /// <summary>A whole number, also when written as 3.0 or 3e0.</summary>
     public static bool TryWhole(JsonElement value, out long number)
     {
@@ -143,9 +130,9 @@ internal readonly struct JsonFields
             return true;
         }
 
-        if (value.TryGetDouble(out double floating) && Math.Floor(floating) == floating && Math.Abs(floating) < 1L << 53)
+        if (value.TryGetDecimal(out decimal exact) && decimal.Truncate(exact) == exact && exact >= long.MinValue && exact <= long.MaxValue)
         {
-            number = (long)floating;
+            number = (long)exact;
             return true;
         }
 

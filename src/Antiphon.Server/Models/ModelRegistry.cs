@@ -20,18 +20,24 @@ internal sealed class ModelLease(ServedModel model, Action release) : IDisposabl
 /// <summary>The models of a server: loads them once, lends them to requests, unloads idle ones.</summary>
 internal sealed class ModelRegistry : IAsyncDisposable
 {
+    /// <summary>How long requests that were ended may take to say so.</summary>
+    private static readonly TimeSpan EndOfRequests = TimeSpan.FromSeconds(5);
+
     private readonly Lock gate = new();
     private readonly Dictionary<string, Entry> entries = new(StringComparer.Ordinal);
     private readonly List<string> order = [];
     private readonly TimeProvider time;
     private readonly ILogger<ModelRegistry> logger;
     private readonly ITimer sweeper;
+    private readonly TimeSpan drainTimeout;
+    private Task retirements = Task.CompletedTask;
     private bool stopping;
 
     public ModelRegistry(IOptions<AntiphonServerOptions> options, TimeProvider time, ILogger<ModelRegistry> logger)
     {
         this.time = time;
         this.logger = logger;
+        drainTimeout = options.Value.DrainTimeout;
         foreach (ServedModelOptions model in options.Value.Models)
         {
             Add(model);
@@ -70,7 +76,8 @@ internal sealed class ModelRegistry : IAsyncDisposable
         while (true)
         {
             Entry entry;
-            Task<ServedModel> loading;
+            Task<ServedModel>? loading = null;
+            Task retiring = Task.CompletedTask;
             lock (gate)
             {
                 if (stopping)
@@ -81,8 +88,22 @@ internal sealed class ModelRegistry : IAsyncDisposable
                 entry = Find(name) ?? throw (name is null
                     ? new ApiException(503, "service_unavailable", "no model is configured", null, "no_model")
                     : Unknown(name));
-                loading = entry.Loading ??= LoadAsync(entry.Options);
-                entry.Users++;
+                if (entry.Retiring is null)
+                {
+                    loading = entry.Loading ??= LoadAsync(entry.Options);
+                    entry.Users++;
+                }
+                else
+                {
+                    retiring = entry.Retiring;
+                }
+            }
+
+            if (loading is null)
+            {
+                // There is never a second copy: what is being unloaded gives its memory back first. Then the name may be gone, which the next round finds out.
+                await retiring.WaitAsync(cancellationToken);
+                continue;
             }
 
             try
@@ -98,63 +119,70 @@ internal sealed class ModelRegistry : IAsyncDisposable
                     throw;
                 }
 
-                lock (gate)
-                {
-                    if (entry.Loading == loading)
-                    {
-                        entry.Loading = null;
-                    }
-                }
-
-                ServerLog.LoadFailed(logger, exception, entry.Options.Id);
+                Forget(entry, loading, exception);
                 throw new ApiException(503, "service_unavailable", $"the model \"{entry.Options.Id}\" could not be loaded; the server's log says why", "model", "load_failed") { RetryAfter = 30 };
             }
         }
     }
 
-    /// <summary>Adds a model at run time.</summary>
-    public void Add(ServedModelOptions options)
+    /// <summary>Adds a model at run time and loads it; one that cannot be loaded is not added.</summary>
+    /// <exception cref="ApiException">The name is taken, or the model cannot be loaded.</exception>
+    public async Task AddAsync(ServedModelOptions options, CancellationToken cancellationToken)
     {
+        Entry added;
         lock (gate)
         {
-            foreach (string name in options.Aliases.Prepend(options.Id))
+            added = Add(options);
+        }
+
+        try
+        {
+            using ModelLease lease = await AcquireAsync(options.Id, cancellationToken);
+        }
+        catch (ApiException failure)
+        {
+            lock (gate)
             {
-                if (Find(name) is not null)
+                if (entries.GetValueOrDefault(options.Id) == added)
                 {
-                    throw ApiException.Invalid("id", $"the name \"{name}\" is taken");
+                    entries.Remove(options.Id);
+                    order.Remove(options.Id);
                 }
             }
 
-            entries.Add(options.Id, new Entry(options, time.GetUtcNow()));
-            order.Add(options.Id);
+            throw failure.Code == "load_failed" ? ApiException.Invalid("path", "no model can be loaded from it; the server's log says why", failure.Code) : failure;
         }
     }
 
-    /// <summary>Unloads a model when its last request ends; with <paramref name="forget"/> it is no longer offered.</summary>
-    public async Task UnloadAsync(string id, bool forget)
+    /// <summary>
+    /// Unloads a model when the requests that use it have ended, for which they have the drain timeout; what is left then is ended. With <paramref name="forget"/>
+    /// the model is no longer offered, from now on; otherwise the next request loads it again.
+    /// </summary>
+    public Task UnloadAsync(string id, bool forget)
     {
-        Entry entry;
         lock (gate)
         {
-            entry = Find(id) ?? throw Unknown(id);
+            Entry entry = Find(id) ?? throw Unknown(id);
             if (forget)
             {
                 entries.Remove(entry.Options.Id);
                 order.Remove(entry.Options.Id);
             }
-        }
 
-        await entry.RetireAsync(gate, SaveCacheAsync);
+            return Retire(entry);
+        }
     }
 
     /// <summary>Takes no more requests and lets those under way finish.</summary>
     public async Task DrainAsync(CancellationToken cancellationToken)
     {
         (ServedModel Model, string? CacheFile)[] models;
+        Task others;
         lock (gate)
         {
             stopping = true;
             models = [.. entries.Values.Where(entry => entry.Current is not null).Select(entry => (entry.Current!, entry.Options.CacheFile))];
+            others = retirements;
         }
 
         await Task.WhenAll(models.Select(async model =>
@@ -162,6 +190,7 @@ internal sealed class ModelRegistry : IAsyncDisposable
             await model.Model.Engine.DrainAsync(cancellationToken);
             await SaveCacheAsync(model.Model, model.CacheFile);
         }));
+        await others.WaitAsync(cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -169,19 +198,43 @@ internal sealed class ModelRegistry : IAsyncDisposable
     {
         await sweeper.DisposeAsync();
         Entry[] all;
+        Task others;
         lock (gate)
         {
             stopping = true;
             all = [.. entries.Values];
+            others = retirements;
         }
 
+        await others;
         foreach (Entry entry in all)
         {
-            await entry.CloseAsync();
+            if (entry.Current is ServedModel model)
+            {
+                entry.Loading = null;
+                await model.Model.DisposeAsync();
+            }
         }
     }
 
     private static ApiException Stopping() => new(503, "service_unavailable", "the server is shutting down", null, "shutting_down") { RetryAfter = 10 };
+
+    // Under the gate.
+    private Entry Add(ServedModelOptions options)
+    {
+        foreach (string name in options.Aliases.Prepend(options.Id))
+        {
+            if (Find(name) is not null)
+            {
+                throw ApiException.Invalid("id", $"the name \"{name}\" is taken", "name_taken");
+            }
+        }
+
+        var entry = new Entry(options, time.GetUtcNow(), time.GetTimestamp());
+        entries.Add(options.Id, entry);
+        order.Add(options.Id);
+        return entry;
+    }
 
     private Entry? Find(string? name)
     {
@@ -197,29 +250,90 @@ internal sealed class ModelRegistry : IAsyncDisposable
     {
         lock (gate)
         {
-            entry.Users--;
             entry.LastUse = time.GetTimestamp();
+            if (--entry.Users == 0)
+            {
+                entry.Idle?.TrySetResult();
+            }
         }
+    }
+
+    /// <summary>A load failed: the next request tries again.</summary>
+    private void Forget(Entry entry, Task<ServedModel> failed, Exception reason)
+    {
+        lock (gate)
+        {
+            if (entry.Loading != failed)
+            {
+                return;
+            }
+
+            entry.Loading = null;
+        }
+
+        ServerLog.LoadFailed(logger, reason, entry.Options.Id);
     }
 
     private void Sweep()
     {
-        List<Entry> idle = [];
         lock (gate)
         {
             foreach (Entry entry in entries.Values)
             {
                 if (entry.Options.KeepAlive is TimeSpan keep && entry.Users == 0 && entry.Current is not null && time.GetElapsedTime(entry.LastUse) > keep)
                 {
-                    idle.Add(entry);
+                    ServerLog.Sleeping(logger, entry.Options.Id);
+                    Retire(entry);
                 }
             }
         }
+    }
 
-        foreach (Entry entry in idle)
+    // Under the gate.
+    private Task Retire(Entry entry)
+    {
+        if (entry.Retiring is null && entry.Loading is { } loading)
         {
-            ServerLog.Sleeping(logger, entry.Options.Id);
-            _ = entry.RetireAsync(gate, SaveCacheAsync);
+            entry.Idle = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            if (entry.Users == 0)
+            {
+                entry.Idle.SetResult();
+            }
+
+            entry.Retiring = RetireAsync(entry, loading, entry.Idle.Task);
+            retirements = Task.WhenAll(retirements, entry.Retiring);
+        }
+
+        return entry.Retiring ?? Task.CompletedTask;
+    }
+
+    private async Task RetireAsync(Entry entry, Task<ServedModel> loading, Task idle)
+    {
+        await Task.Yield();
+        try
+        {
+            ServedModel model = await loading;
+            if (await Task.WhenAny(idle, Task.Delay(drainTimeout, time)) != idle)
+            {
+                // Their requests end with an error now; whoever then still holds on is a client that does not read.
+                ServerLog.DrainedByForce(logger, entry.Options.Id, drainTimeout);
+                await model.Engine.DrainAsync(new CancellationToken(true));
+                await Task.WhenAny(idle, Task.Delay(EndOfRequests, time));
+            }
+
+            await model.Engine.DrainAsync();
+            await SaveCacheAsync(model, entry.Options.CacheFile);
+            await model.Model.DisposeAsync();
+        }
+        catch (Exception failure)
+        {
+            // The load failed, which is as good as unloaded, or the end did: the model is not used again in either case.
+            ServerLog.UnloadFailed(logger, failure, entry.Options.Id);
+        }
+
+        lock (gate)
+        {
+            (entry.Loading, entry.Retiring, entry.Idle) = (null, null, null);
         }
     }
 
@@ -264,53 +378,33 @@ internal sealed class ModelRegistry : IAsyncDisposable
         return new ServedModel(options.Id, model, time.GetUtcNow());
     }
 
-    private sealed class Entry(ServedModelOptions options, DateTimeOffset created)
+    /// <summary>A model and who uses it. Guarded by the registry's gate.</summary>
+    private sealed class Entry(ServedModelOptions options, DateTimeOffset created, long now)
     {
         public ServedModelOptions Options => options;
 
+        /// <summary>The model, once it is loaded; null while it sleeps.</summary>
         public Task<ServedModel>? Loading { get; set; }
 
+        /// <summary>The unloading of the model; null when there is none.</summary>
+        public Task? Retiring { get; set; }
+
+        /// <summary>Completes when the last user lets go of a model that is being unloaded.</summary>
+        public TaskCompletionSource? Idle { get; set; }
+
+        /// <summary>Requests that have the model, or wait for it to load.</summary>
         public int Users { get; set; }
 
-        public long LastUse { get; set; } = Environment.TickCount64;
+        public long LastUse { get; set; } = now;
 
-        public ServedModel? Current => Loading is { IsCompletedSuccessfully: true } ? Loading.Result : null;
+        /// <summary>The model when requests can have it at once.</summary>
+        public ServedModel? Current => Retiring is null && Loading is { IsCompletedSuccessfully: true } ? Loading.Result : null;
 
         public ModelStatus Status() => new(
             options.Id,
             [.. options.Aliases],
-            Loading is null ? "sleeping" : Loading.IsCompletedSuccessfully ? "loaded" : Loading.IsCompleted ? "failed" : "loading",
+            Retiring is not null ? "unloading" : Loading is null ? "sleeping" : Loading.IsCompletedSuccessfully ? "loaded" : Loading.IsCompleted ? "failed" : "loading",
             created,
             Current?.Engine.ContextLength);
-
-        /// <summary>Waits until nobody uses the model, then unloads it; a new request meanwhile loads another copy of its own.</summary>
-        public async Task RetireAsync(Lock gate, Func<ServedModel, string?, Task> saveCache)
-        {
-            Task<ServedModel>? retired;
-            lock (gate)
-            {
-                retired = Loading;
-                Loading = null;
-            }
-
-            if (retired is null)
-            {
-                return;
-            }
-
-            ServedModel model = await retired;
-            await model.Engine.DrainAsync();
-            await saveCache(model, options.CacheFile);
-            await model.Model.DisposeAsync();
-        }
-
-        public async Task CloseAsync()
-        {
-            if (Current is ServedModel model)
-            {
-                Loading = null;
-                await model.Model.DisposeAsync();
-            }
-        }
     }
 }

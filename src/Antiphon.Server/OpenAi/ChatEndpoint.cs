@@ -16,8 +16,9 @@ internal static class ChatEndpoint
         using ModelLease lease = await context.Models().AcquireAsync(fields.String("model"), context.RequestAborted);
         ChatRequest request = ChatRequest.Read(fields, lease.Model, options, context.Logger());
         GenerationRequest generation = request.Generation with { CacheSalt = context.CacheSalt(request.Generation.CacheSalt) };
-        using RequestTelemetry telemetry = context.Telemetry().Start("chat", lease.Model.Id, generation);
-        using GenerationSet set = GenerationSet.Submit(lease.Model.Engine, [generation], context.RequestAborted);
+        using RequestTelemetry telemetry = context.Telemetry().Start("chat", lease.Model.Id, generation, context.TraceIdentifier);
+        using GenerationSet set = GenerationSet.Submit(lease.Model.Engine, [generation], "messages", context.RequestAborted);
+        telemetry.Follow(set.Generations[0]);
         var answer = new ChatAnswer(request, lease.Model);
         if (!request.Stream.Stream)
         {
@@ -32,8 +33,7 @@ internal static class ChatEndpoint
             return;
         }
 
-        await using EventStream stream = await EventStream.StartAsync(context, options.HeartbeatInterval);
-        try
+        await EventStream.AnswerAsync(context, options.HeartbeatInterval, async stream =>
         {
             await answer.SendRolesAsync(stream);
             await foreach ((_, GenerationEvent item) in set.ReadAsync(context.RequestAborted))
@@ -48,13 +48,7 @@ internal static class ChatEndpoint
             }
 
             telemetry.Complete();
-        }
-        catch (EngineException exception)
-        {
-            await stream.SendAsync(ApiException.From(exception), static (writer, error) => JsonBody.WriteError(writer, error));
-        }
-
-        await stream.FinishAsync();
+        });
     }
 }
 

@@ -22,10 +22,6 @@ internal sealed record ChatRequest(
         GenerationFields.CheckIgnored(fields);
         StreamOptions stream = GenerationFields.ReadStream(fields);
         CheckResponseFormat(fields);
-        TemplateValue? tools = ReadTools(fields, options, logger);
-        List<TemplateValue> messages = ReadMessages(fields, options);
-        bool continueLast = fields.Boolean("continue_final_message") ?? false;
-        bool addPrompt = fields.Boolean("add_generation_prompt") ?? !continueLast;
         bool logprobs = fields.Boolean("logprobs") ?? false;
         int top = (int)(fields.Integer("top_logprobs", 0, GenerationRequest.MaximumTopLogprobs) ?? 0);
         if (top > 0 && !logprobs)
@@ -33,20 +29,45 @@ internal sealed record ChatRequest(
             throw ApiException.Invalid("top_logprobs", "needs \"logprobs\": true");
         }
 
-        Dictionary<string, TemplateValue> variables = ReadVariables(fields);
-        RenderedPrompt prompt;
-        IReadOnlyList<int> tokens;
+        GenerationRequest generation = GenerationFields.Read(fields, model, null);
+        bool parallel = fields.Boolean("parallel_tool_calls") ?? true;
+        bool split = fields.Boolean("include_reasoning") ?? true;
+        int? budget = (int?)fields.Integer("reasoning_budget", 0, int.MaxValue);
+        (RenderedPrompt prompt, int[] tokens, bool tools) = ReadPrompt(fields, model, options, logger);
+        generation = generation with
+        {
+            PromptTokens = tokens,
+            Logprobs = logprobs,
+            TopLogprobs = top,
+            CreateMask = budget is null ? null : ReasoningBudget.Factory(model.Tokenizer, prompt.Text, budget.Value),
+        };
+        return new ChatRequest(generation, prompt.Text, stream, tools, parallel, split);
+    }
+
+    /// <summary>Checks the fields that make the prompt, and renders it.</summary>
+    /// <returns>The prompt, its tokens, and whether it offers tools.</returns>
+    /// <exception cref="ApiException">A field is wrong, or the template refuses the conversation.</exception>
+    public static (RenderedPrompt Prompt, int[] Tokens, bool Tools) ReadPrompt(JsonFields fields, ServedModel model, AntiphonServerOptions options, ILogger logger)
+    {
+        bool continueLast = fields.Boolean("continue_final_message") ?? false;
+        bool addPrompt = fields.Boolean("add_generation_prompt") ?? !continueLast;
+        if (continueLast && addPrompt)
+        {
+            throw ApiException.Invalid("add_generation_prompt", "must be false where \"continue_final_message\" is true");
+        }
+
         try
         {
-            prompt = model.Model.Text.Render(new ChatTemplateInput
+            TemplateValue? tools = ReadTools(fields, options, logger);
+            RenderedPrompt prompt = model.Model.Text.Render(new ChatTemplateInput
             {
-                Messages = messages,
+                Messages = ReadMessages(fields, options),
                 Tools = tools,
                 AddGenerationPrompt = addPrompt,
                 ContinueFinalMessage = continueLast ? "content" : null,
-                Variables = variables,
+                Variables = ReadVariables(fields),
             });
-            tokens = model.Model.Text.Encode(prompt);
+            return (prompt, model.Model.Text.Encode(prompt), tools is not null);
         }
         catch (ChatFeatureNotSupportedException)
         {
@@ -56,23 +77,6 @@ internal sealed record ChatRequest(
         {
             throw ApiException.Invalid("messages", exception.Message, "template_error");
         }
-
-        GenerationRequest generation = GenerationFields.Read(fields, model, null) with
-        {
-            PromptTokens = tokens,
-            Logprobs = logprobs,
-            TopLogprobs = top,
-            CacheSalt = fields.String("cache_salt"),
-        };
-        int? budget = (int?)fields.Integer("reasoning_budget", 0, int.MaxValue);
-        if (budget is not null)
-        {
-            generation = generation with { CreateMask = ReasoningBudget.Factory(model.Tokenizer, prompt.Text, budget.Value) };
-        }
-
-        bool parallel = fields.Boolean("parallel_tool_calls") ?? true;
-        bool split = fields.Boolean("include_reasoning") ?? true;
-        return new ChatRequest(generation, prompt.Text, stream, tools is not null, parallel, split);
     }
 
     private static void CheckResponseFormat(JsonFields fields)
@@ -98,7 +102,7 @@ internal sealed record ChatRequest(
     {
         JsonElement? list = fields.Array("tools", options.MaximumTools);
         string? choice = ReadToolChoice(fields);
-        if (list is null || choice == "none")
+        if (list is null)
         {
             return null;
         }
@@ -121,11 +125,12 @@ internal sealed record ChatRequest(
                 throw ApiException.Invalid(function.Name("name"), "is missing");
             }
 
+            _ = function.String("description");
             _ = function.Object("parameters");
             tools.Add(TemplateValue.FromJson(entry));
         }
 
-        return tools.Count == 0 ? null : TemplateValue.List(tools);
+        return tools.Count == 0 || choice == "none" ? null : TemplateValue.List(tools);
     }
 
     private static string? ReadToolChoice(JsonFields fields)
@@ -192,7 +197,10 @@ internal sealed record ChatRequest(
         string role = message.String("role") ?? throw ApiException.Invalid(message.Name("role"), "is missing");
         string? content = ReadContent(message);
         bool hasCalls = message.Array("tool_calls", 1024) is JsonElement calls && calls.GetArrayLength() > 0;
-        if (content is null && !(role == "assistant" && (hasCalls || message.Any("reasoning_content") is not null)))
+        bool hasThoughts = message.String("reasoning_content") is not null;
+        _ = message.String("name");
+        _ = message.String("tool_call_id");
+        if (content is null && !(role == "assistant" && (hasCalls || hasThoughts)))
         {
             throw ApiException.Invalid(message.Name("content"), "is missing");
         }
@@ -227,7 +235,7 @@ internal sealed record ChatRequest(
             case null:
                 return null;
             case JsonValueKind.String:
-                return JsonFields.Text(content.Value, name);
+                return content.Value.GetString();
             case JsonValueKind.Array:
                 var text = new StringBuilder();
                 int index = 0;
@@ -236,7 +244,7 @@ internal sealed record ChatRequest(
                     string at = $"{name}[{index++}]";
                     if (entry.ValueKind == JsonValueKind.String)
                     {
-                        text.Append(JsonFields.Text(entry, at));
+                        text.Append(entry.GetString());
                         continue;
                     }
 
@@ -268,33 +276,40 @@ internal sealed record ChatRequest(
             var call = new JsonFields(entry, $"{name}[{index++}]");
             JsonFields function = call.Object("function") ?? throw ApiException.Invalid(call.Name("function"), "is missing");
             string tool = function.String("name") ?? throw ApiException.Invalid(function.Name("name"), "is missing");
-            JsonElement? arguments = function.Any("arguments");
-            TemplateValue value;
-            if (arguments?.ValueKind == JsonValueKind.String)
-            {
-                string text = JsonFields.Text(arguments.Value, function.Name("arguments"));
-                try
-                {
-                    value = TemplateValue.FromJson(Encoding.UTF8.GetBytes(text.Length == 0 ? "{}" : text));
-                }
-                catch (JsonException)
-                {
-                    throw ApiException.Invalid(function.Name("arguments"), "must be JSON text");
-                }
-            }
-            else
-            {
-                value = arguments is null ? TemplateValue.Dict([]) : TemplateValue.FromJson(arguments.Value);
-            }
+            _ = call.String("type");
+            TemplateValue arguments = ReadArguments(function);
 
             calls.Add(TemplateValue.Dict(
             [
                 new("id", call.String("id") is string id ? TemplateValue.Input(id) : TemplateValue.None),
                 new("type", TemplateValue.Trusted("function")),
-                new("function", TemplateValue.Dict([new("name", TemplateValue.Input(tool)), new("arguments", value)])),
+                new("function", TemplateValue.Dict([new("name", TemplateValue.Input(tool)), new("arguments", arguments)])),
             ]));
         }
 
         return TemplateValue.List(calls);
+    }
+
+    private static TemplateValue ReadArguments(JsonFields function)
+    {
+        if (function.Any("arguments") is not JsonElement arguments)
+        {
+            return TemplateValue.Dict([]);
+        }
+
+        if (arguments.ValueKind == JsonValueKind.Object)
+        {
+            return TemplateValue.FromJson(arguments);
+        }
+
+        string text = function.String("arguments")!;
+        try
+        {
+            return TemplateValue.FromJson(Encoding.UTF8.GetBytes(text.Length == 0 ? "{}" : text));
+        }
+        catch (JsonException)
+        {
+            throw ApiException.Invalid(function.Name("arguments"), "must be JSON text", "invalid_json");
+        }
     }
 }

@@ -21,8 +21,9 @@ internal static class CompletionEndpoint
             PromptTokens = prompt,
             CacheSalt = context.CacheSalt(request.Generation.CacheSalt),
         })];
-        using RequestTelemetry telemetry = context.Telemetry().Start("text_completion", lease.Model.Id, generations[0]);
-        using GenerationSet set = GenerationSet.Submit(lease.Model.Engine, generations, context.RequestAborted);
+        using RequestTelemetry telemetry = context.Telemetry().Start("text_completion", lease.Model.Id, generations[0], context.TraceIdentifier);
+        using GenerationSet set = GenerationSet.Submit(lease.Model.Engine, generations, "prompt", context.RequestAborted);
+        telemetry.Follow(set.Generations[0]);
         var answer = new CompletionAnswer(request, lease.Model, set);
         if (!request.Stream.Stream)
         {
@@ -37,8 +38,7 @@ internal static class CompletionEndpoint
             return;
         }
 
-        await using EventStream stream = await EventStream.StartAsync(context, options.HeartbeatInterval);
-        try
+        await EventStream.AnswerAsync(context, options.HeartbeatInterval, async stream =>
         {
             await foreach ((int prompt, GenerationEvent item) in set.ReadAsync(context.RequestAborted))
             {
@@ -52,13 +52,7 @@ internal static class CompletionEndpoint
             }
 
             telemetry.Complete();
-        }
-        catch (EngineException exception)
-        {
-            await stream.SendAsync(ApiException.From(exception), static (writer, error) => JsonBody.WriteError(writer, error));
-        }
-
-        await stream.FinishAsync();
+        });
     }
 }
 
@@ -93,21 +87,19 @@ internal sealed record CompletionRequest(
         }
 
         IReadOnlyList<int[]> prompts = ReadPrompts(fields, model, options);
-        GenerationRequest generation = ReadGeneration(fields, model, promptOnly);
+        GenerationRequest generation = GenerationFields.Read(fields, model, DefaultMaxTokens, promptOnly);
         long? bestOf = fields.Integer("best_of", 1, GenerationRequest.MaximumN);
         if (bestOf is not null && bestOf != generation.N)
         {
-            throw ApiException.Invalid("best_of", "must equal n: choosing among more answers than asked for is not offered", "unsupported");
+            throw ApiException.Invalid("best_of", "must equal n: choosing among more answers than asked for is not offered", "best_of_not_n");
         }
 
         return new CompletionRequest(
             generation with
             {
-                MaxTokens = promptOnly ? 1 : generation.MaxTokens,
                 Logprobs = logprobs is not null,
                 TopLogprobs = logprobs ?? 0,
                 PromptLogprobs = echo && logprobs is not null,
-                CacheSalt = fields.String("cache_salt"),
             },
             prompts,
             stream,
@@ -121,33 +113,6 @@ internal sealed record CompletionRequest(
     /// <summary>Whether only the prompt is wanted, scored: the one token that the engine must generate is dropped.</summary>
     public bool PromptOnly { get; private init; }
 
-    private static GenerationRequest ReadGeneration(JsonFields fields, ServedModel model, bool promptOnly)
-    {
-        if (!promptOnly)
-        {
-            return GenerationFields.Read(fields, model, DefaultMaxTokens);
-        }
-
-        // The shared reader asks for at least one token; nothing else depends on the field.
-        using var buffer = new MemoryStream();
-        using (var writer = new Utf8JsonWriter(buffer))
-        {
-            writer.WriteStartObject();
-            foreach (JsonProperty property in fields.Element.EnumerateObject())
-            {
-                if (property.Name is not "max_tokens")
-                {
-                    property.WriteTo(writer);
-                }
-            }
-
-            writer.WriteEndObject();
-        }
-
-        using JsonDocument document = JsonDocument.Parse(buffer.ToArray());
-        return GenerationFields.Read(new JsonFields(document.RootElement), model, 1);
-    }
-
     private static List<int[]> ReadPrompts(JsonFields fields, ServedModel model, AntiphonServerOptions options)
     {
         JsonElement prompt = fields.Any("prompt") ?? throw ApiException.Invalid("prompt", "is missing");
@@ -156,7 +121,7 @@ internal sealed record CompletionRequest(
         switch (prompt.ValueKind)
         {
             case JsonValueKind.String:
-                prompts.Add(Encode(prompt, "prompt"));
+                prompts.Add(Encode(prompt));
                 break;
             case JsonValueKind.Array when prompt.GetArrayLength() == 0:
                 throw ApiException.Invalid("prompt", "is empty");
@@ -175,7 +140,7 @@ internal sealed record CompletionRequest(
                     string name = $"prompt[{index++}]";
                     prompts.Add(entry.ValueKind switch
                     {
-                        JsonValueKind.String => Encode(entry, name),
+                        JsonValueKind.String => Encode(entry),
                         JsonValueKind.Array => TokenList.Read(entry, name, model.Engine.VocabularySize),
                         _ => throw ApiException.Invalid(name, $"must be a string or a list of token ids, not {JsonFields.Kind(entry)}"),
                     });
@@ -186,17 +151,17 @@ internal sealed record CompletionRequest(
                 throw ApiException.Invalid("prompt", $"must be a string, a list of strings, or a list of token ids, not {JsonFields.Kind(prompt)}");
         }
 
-        for (int i = 0; i < prompts.Count; i++)
+        foreach (int[] tokens in prompts)
         {
-            if (prompts[i].Length == 0)
+            if (tokens.Length == 0)
             {
-                throw ApiException.Invalid("prompt", "has no tokens: give at least one character");
+                throw ApiException.Invalid("prompt", "has no tokens: give at least one character", "empty_prompt");
             }
         }
 
         return prompts;
 
-        int[] Encode(JsonElement text, string name) => model.Tokenizer.Encode(JsonFields.Text(text, name), addSpecial);
+        int[] Encode(JsonElement text) => model.Tokenizer.Encode(text.GetString()!, addSpecial);
     }
 }
 

@@ -8,22 +8,33 @@ namespace Antiphon.Server;
 internal static class GenerationFields
 {
     /// <summary>Reads everything but the prompt and the log-probabilities, which the two protocols spell differently.</summary>
-    public static GenerationRequest Read(JsonFields fields, ServedModel model, int? defaultMaxTokens)
+    /// <param name="fields">The request.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="defaultMaxTokens">Longest answer where the request does not say; null: what fits.</param>
+    /// <param name="promptOnly">Whether <c>max_tokens</c> is 0, to score the prompt: the engine then makes one token, which is dropped.</param>
+    public static GenerationRequest Read(JsonFields fields, ServedModel model, int? defaultMaxTokens, bool promptOnly = false)
     {
         long? newer = fields.Integer("max_completion_tokens", 1, int.MaxValue);
-        long? older = fields.Integer("max_tokens", 1, int.MaxValue);
-        long? seed = fields.Integer("seed", long.MinValue, long.MaxValue);
+        long? older = fields.Integer("max_tokens", promptOnly ? 0 : 1, int.MaxValue);
+        int? maxTokens = promptOnly ? 1 : (int?)(newer ?? older) ?? defaultMaxTokens;
+        int minTokens = (int)(fields.Integer("min_tokens", 0, int.MaxValue) ?? 0);
+        if (minTokens > maxTokens && !promptOnly)
+        {
+            throw ApiException.Invalid("min_tokens", $"must not be more than the {maxTokens} tokens that the answer may have", "min_tokens_above_limit");
+        }
+
         return new GenerationRequest
         {
             PromptTokens = [],
-            MaxTokens = (int?)(newer ?? older) ?? defaultMaxTokens,
-            MinTokens = (int)(fields.Integer("min_tokens", 0, int.MaxValue) ?? 0),
+            MaxTokens = maxTokens,
+            MinTokens = promptOnly ? 0 : minTokens,
             Sampling = ReadSampling(fields, model),
             StopStrings = ReadStops(fields),
             StopTokens = ReadStopTokens(fields, model.Engine.VocabularySize),
             IgnoreEos = fields.Boolean("ignore_eos") ?? false,
             N = (int)(fields.Integer("n", 1, GenerationRequest.MaximumN) ?? 1),
-            Seed = seed,
+            Seed = fields.Integer("seed", long.MinValue, long.MaxValue),
+            CacheSalt = fields.String("cache_salt"),
             Priority = (int)(fields.Integer("priority", int.MinValue, int.MaxValue) ?? 0),
             SkipSpecialTokens = fields.Boolean("skip_special_tokens") ?? true,
         };
@@ -79,7 +90,7 @@ internal static class GenerationFields
             RepetitionPenalty = fields.Number("repetition_penalty", 1e-3, 100) ?? defaults.RepetitionPenalty,
             FrequencyPenalty = fields.Number("frequency_penalty", -2, 2) ?? defaults.FrequencyPenalty,
             PresencePenalty = fields.Number("presence_penalty", -2, 2) ?? defaults.PresencePenalty,
-            DryMultiplier = fields.Number("dry_multiplier", 0, 1e6) ?? defaults.DryMultiplier,
+            DryMultiplier = fields.Number("dry_multiplier", 0, 1000) ?? defaults.DryMultiplier,
             DryBase = fields.Number("dry_base", 1, 100) ?? defaults.DryBase,
             DryAllowedLength = (int)(fields.Integer("dry_allowed_length", 1, 1 << 20) ?? defaults.DryAllowedLength),
             XtcProbability = fields.Number("xtc_probability", 0, 1) ?? defaults.XtcProbability,
@@ -107,26 +118,29 @@ internal static class GenerationFields
 
         var values = new Dictionary<int, float>();
         List<string>? bad = null;
+        bool onlyUnknown = true;
         foreach (JsonProperty entry in bias.Value.Element.EnumerateObject())
         {
-            if (!int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int token) || token >= vocabulary)
+            bool digits = entry.Name.Length > 0 && entry.Name.All(char.IsAsciiDigit);
+            if (!digits || !int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int token) || token >= vocabulary)
             {
+                onlyUnknown &= digits;
                 (bad ??= []).Add(entry.Name.Length <= 20 ? entry.Name : entry.Name[..20] + "…");
                 continue;
             }
 
-            if (entry.Value.ValueKind != JsonValueKind.Number || !entry.Value.TryGetSingle(out float value) || value is not (>= -100 and <= 100))
+            if (entry.Value.ValueKind != JsonValueKind.Number || !entry.Value.TryGetDouble(out double value) || value is not (>= -100 and <= 100))
             {
                 throw ApiException.Invalid("logit_bias", $"the value of \"{entry.Name}\" must be a number from -100 to 100");
             }
 
-            values[token] = value <= -100 ? float.NegativeInfinity : value;
+            values[token] = value <= -100 ? float.NegativeInfinity : (float)value;
         }
 
         if (bad is not null)
         {
             string names = string.Join(", ", bad.Take(20).Select(name => $"\"{name}\""));
-            throw ApiException.Invalid("logit_bias", $"keys must be token ids from 0 to {vocabulary - 1}; these are not: {names}{(bad.Count > 20 ? $" and {bad.Count - 20} more" : string.Empty)}");
+            throw ApiException.Invalid("logit_bias", $"keys must be token ids from 0 to {vocabulary - 1}; these are not: {names}{(bad.Count > 20 ? $" and {bad.Count - 20} more" : string.Empty)}", onlyUnknown ? TokenList.Unknown : null);
         }
 
         return values;
@@ -142,7 +156,7 @@ internal static class GenerationFields
 
         if (stop.Value.ValueKind == JsonValueKind.String)
         {
-            return [CheckStop(JsonFields.Text(stop.Value, "stop"))];
+            return [CheckStop(stop.Value.GetString()!)];
         }
 
         if (stop.Value.ValueKind != JsonValueKind.Array)
@@ -159,7 +173,7 @@ internal static class GenerationFields
         foreach (JsonElement entry in stop.Value.EnumerateArray())
         {
             stops.Add(entry.ValueKind == JsonValueKind.String
-                ? CheckStop(JsonFields.Text(entry, "stop"))
+                ? CheckStop(entry.GetString()!)
                 : throw ApiException.Invalid("stop", $"entries must be strings, not {JsonFields.Kind(entry)}"));
         }
 

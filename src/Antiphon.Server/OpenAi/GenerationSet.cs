@@ -15,8 +15,12 @@ internal sealed class GenerationSet : IDisposable
     public IReadOnlyList<Generation> Generations => generations;
 
     /// <summary>Submits all, or, when one is refused, none.</summary>
+    /// <param name="engine">The engine.</param>
+    /// <param name="requests">What to submit.</param>
+    /// <param name="promptField">The field from which the prompts came.</param>
+    /// <param name="cancellationToken">Stops all.</param>
     /// <exception cref="ApiException">One was refused.</exception>
-    public static GenerationSet Submit(InferenceEngine engine, IReadOnlyList<GenerationRequest> requests, CancellationToken cancellationToken)
+    public static GenerationSet Submit(InferenceEngine engine, IReadOnlyList<GenerationRequest> requests, string promptField, CancellationToken cancellationToken)
     {
         var started = new List<Generation>(requests.Count);
         try
@@ -35,17 +39,19 @@ internal sealed class GenerationSet : IDisposable
                 generation.Dispose();
             }
 
-            throw ApiException.From(exception);
+            throw ApiException.From(exception, promptField);
         }
     }
 
     /// <summary>All events as they come, each with the index of its prompt.</summary>
+    /// <exception cref="EngineException">A generation failed, or was ended by the server: a part of an answer is not passed off as a whole one.</exception>
     public async IAsyncEnumerable<(int Prompt, GenerationEvent Event)> ReadAsync([EnumeratorCancellation] CancellationToken cancellationToken)
     {
         if (generations.Length == 1)
         {
             await foreach (GenerationEvent item in generations[0].WithCancellation(cancellationToken))
             {
+                CheckEnd(item, cancellationToken);
                 yield return (0, item);
             }
 
@@ -62,10 +68,6 @@ internal sealed class GenerationSet : IDisposable
         }
     }
 
-    /// <summary>Waits for all.</summary>
-    public Task<GenerationResult[]> CompleteAsync(CancellationToken cancellationToken) =>
-        Task.WhenAll(generations.Select(generation => generation.CompleteAsync(cancellationToken)));
-
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -80,7 +82,16 @@ internal sealed class GenerationSet : IDisposable
     {
         await foreach (GenerationEvent item in generation.WithCancellation(cancellationToken))
         {
+            CheckEnd(item, cancellationToken);
             await writer.WriteAsync((index, item), cancellationToken);
+        }
+    }
+
+    private static void CheckEnd(in GenerationEvent item, CancellationToken cancellationToken)
+    {
+        if (item.FinishReason == FinishReason.Cancelled && !cancellationToken.IsCancellationRequested)
+        {
+            throw new EngineStoppedException("the server ended the request");
         }
     }
 }

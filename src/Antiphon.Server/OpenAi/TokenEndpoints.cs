@@ -17,7 +17,7 @@ internal static class TokenEndpoints
         IReadOnlyList<int> tokens;
         if (fields.Any("messages") is not null)
         {
-            tokens = ChatRequest.Read(fields, model, options, context.Logger()).Generation.PromptTokens;
+            tokens = ChatRequest.ReadPrompt(fields, model, options, context.Logger()).Tokens;
         }
         else
         {

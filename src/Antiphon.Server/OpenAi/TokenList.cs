@@ -5,6 +5,9 @@ namespace Antiphon.Server;
 /// <summary>Lists of token ids in requests.</summary>
 internal static class TokenList
 {
+    /// <summary>The error code for whole numbers that are no ids of the model's vocabulary, which a client cannot know beforehand.</summary>
+    public const string Unknown = "token_not_in_vocabulary";
+
     /// <summary>Reads a list whose entries must be ids of the vocabulary.</summary>
     public static int[] Read(JsonElement list, string name, int vocabulary)
     {
@@ -14,7 +17,8 @@ internal static class TokenList
         {
             if (entry.ValueKind != JsonValueKind.Number || !JsonFields.TryWhole(entry, out long token) || token < 0 || token >= vocabulary)
             {
-                throw ApiException.Invalid(name, $"entry {count} must be a token id from 0 to {vocabulary - 1}");
+                bool isWhole = entry.ValueKind == JsonValueKind.Number && entry.GetRawText().All(char.IsAsciiDigit);
+                throw ApiException.Invalid(name, $"entry {count} must be a token id from 0 to {vocabulary - 1}", isWhole ? Unknown : null);
             }
 
             tokens[count++] = (int)token;

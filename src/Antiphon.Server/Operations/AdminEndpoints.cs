@@ -13,10 +13,18 @@ internal static class AdminEndpoints
         string id = fields.String("id") ?? throw ApiException.Invalid("id", "is missing");
         if (fields.String("path") is string path)
         {
-            context.Models().Add(new ServedModelOptions { Id = id, Path = path });
+            if (!OptionsCheck.IsName(id))
+            {
+                throw ApiException.Invalid("id", OptionsCheck.NameRule);
+            }
+
+            await context.Models().AddAsync(new ServedModelOptions { Id = id, Path = path }, context.RequestAborted);
+        }
+        else
+        {
+            using ModelLease lease = await context.Models().AcquireAsync(id, context.RequestAborted);
         }
 
-        using ModelLease lease = await context.Models().AcquireAsync(id, context.RequestAborted);
         await ModelEndpoints.ListAsync(context);
     }
 

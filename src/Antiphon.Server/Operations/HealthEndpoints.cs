@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Antiphon.Engine;
 
 namespace Antiphon.Server;
@@ -7,33 +6,10 @@ namespace Antiphon.Server;
 internal static class HealthEndpoints
 {
     /// <summary>200 while every engine works, 503 when one has failed or a step takes too long.</summary>
-    public static Task HealthAsync(HttpContext context)
-    {
-        TimeSpan limit = context.ServerOptions().WatchdogTimeout;
-        string? trouble = null;
-        foreach (ServedModel model in context.Models().Loaded())
-        {
-            EngineStatistics statistics = model.Engine.GetStatistics();
-            if (statistics.State == EngineState.Faulted)
-            {
-                trouble = $"{model.Id}: the engine failed";
-            }
-            else if (statistics.StepAge > limit)
-            {
-                trouble = $"{model.Id}: a step has been running for {statistics.StepAge.TotalSeconds:F0} s";
-            }
-        }
-
-        return WriteAsync(context, trouble is null, trouble ?? "ok");
-    }
+    public static Task HealthAsync(HttpContext context) => WriteAsync(context, context.RequestServices.GetRequiredService<ServerHealth>().Trouble(), "ok");
 
     /// <summary>200 when every model that loads at start is loaded and takes requests.</summary>
-    public static Task ReadyAsync(HttpContext context)
-    {
-        StartupState startup = context.RequestServices.GetRequiredService<StartupState>();
-        bool working = context.Models().Loaded().All(model => model.Engine.State == EngineState.Running);
-        return WriteAsync(context, startup.Ready && working, startup.Ready ? working ? "ready" : "not taking requests" : "loading");
-    }
+    public static Task ReadyAsync(HttpContext context) => WriteAsync(context, context.RequestServices.GetRequiredService<ServerHealth>().NotReady(), "ready");
 
     /// <summary>Prometheus metrics.</summary>
     public static async Task MetricsAsync(HttpContext context)
@@ -78,14 +54,14 @@ internal static class HealthEndpoints
         }
     }
 
-    private static Task WriteAsync(HttpContext context, bool good, string status)
+    private static Task WriteAsync(HttpContext context, string? trouble, string good)
     {
-        if (!good)
+        if (trouble is not null)
         {
             context.Response.Headers.RetryAfter = "5";
         }
 
-        return JsonBody.WriteAsync(context, good ? 200 : 503, status, static (writer, status) =>
+        return JsonBody.WriteAsync(context, trouble is null ? 200 : 503, trouble ?? good, static (writer, status) =>
         {
             writer.WriteStartObject();
             writer.WriteString("status", status);

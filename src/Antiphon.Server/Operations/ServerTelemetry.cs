@@ -40,7 +40,7 @@ internal sealed class ServerTelemetry : IDisposable
     public ConcurrentDictionary<string, long> Finished { get; } = new();
 
     /// <summary>Starts watching a request.</summary>
-    public RequestTelemetry Start(string operation, string model, GenerationRequest request)
+    public RequestTelemetry Start(string operation, string model, GenerationRequest request, string requestId)
     {
         Activity? activity = source.StartActivity($"{operation} {model}", ActivityKind.Server);
         activity?.SetTag("gen_ai.operation.name", operation);
@@ -49,10 +49,10 @@ internal sealed class ServerTelemetry : IDisposable
         activity?.SetTag("gen_ai.request.max_tokens", request.MaxTokens);
         activity?.SetTag("gen_ai.request.temperature", request.Sampling.Temperature);
         activity?.SetTag("gen_ai.request.choice.count", request.N);
-        return new RequestTelemetry(this, activity, operation, model, time);
+        return new RequestTelemetry(this, activity, operation, model, requestId, time);
     }
 
-    internal void Record(string operation, string model, string requestId, GenerationUsage usage, string outcome, double seconds)
+    internal void Record(string operation, string model, string requestId, GenerationUsage usage, int? divergedAt, string outcome, double seconds)
     {
         var tags = new TagList { { "gen_ai.operation.name", operation }, { "gen_ai.request.model", model }, { "gen_ai.provider.name", "antiphon" } };
         requestDuration.Record(seconds, tags);
@@ -60,7 +60,7 @@ internal sealed class ServerTelemetry : IDisposable
         tokenUsage.Record(usage.CompletionTokens, [.. tags, new("gen_ai.token.type", "output")]);
         Duration.Observe(seconds);
         Finished.AddOrUpdate(outcome, 1, static (_, count) => count + 1);
-        ServerLog.Done(logger, operation, requestId, model, usage.PromptTokens, usage.CachedTokens, usage.CompletionTokens, outcome, seconds);
+        ServerLog.Done(logger, operation, requestId, model, usage.PromptTokens, usage.CachedTokens, divergedAt is int token ? $", departs from a cached prompt at token {token}" : string.Empty, usage.CompletionTokens, outcome, seconds);
     }
 
     internal void RecordFirst(string model, double seconds)
@@ -84,12 +84,16 @@ internal sealed class ServerTelemetry : IDisposable
 }
 
 /// <summary>One request under observation.</summary>
-internal sealed class RequestTelemetry(ServerTelemetry telemetry, Activity? activity, string operation, string model, TimeProvider time) : IDisposable
+internal sealed class RequestTelemetry(ServerTelemetry telemetry, Activity? activity, string operation, string model, string requestId, TimeProvider time) : IDisposable
 {
     private readonly long start = time.GetTimestamp();
     private readonly Dictionary<int, long> lastToken = [];
     private GenerationUsage usage;
+    private Generation? generation;
     private string outcome = "abort";
+
+    /// <summary>The request was taken.</summary>
+    public void Follow(Generation first) => generation = first;
 
     /// <summary>Takes note of an event.</summary>
     public void Observe(GenerationEvent item)
@@ -125,7 +129,7 @@ internal sealed class RequestTelemetry(ServerTelemetry telemetry, Activity? acti
         activity?.SetTag("gen_ai.usage.input_tokens", usage.PromptTokens);
         activity?.SetTag("gen_ai.usage.output_tokens", usage.CompletionTokens);
         activity?.SetTag("gen_ai.response.finish_reasons", new[] { outcome });
-        telemetry.Record(operation, model, activity?.Id ?? "-", usage, outcome, time.GetElapsedTime(start).TotalSeconds);
+        telemetry.Record(operation, model, requestId, usage, generation?.DivergedAt, outcome, time.GetElapsedTime(start).TotalSeconds);
         activity?.Dispose();
     }
 }

@@ -6,43 +6,12 @@ namespace Antiphon.Server;
 /// Decides by the matched endpoint's metadata, never by the path, who may pass. What matches no endpoint needs a key, too, so that a stranger
 /// learns nothing about the routes.
 /// </summary>
-internal sealed class AccessMiddleware(RequestDelegate next, ApiKeys keys, IOptions<AntiphonServerOptions> options, ILogger<AccessMiddleware> logger)
+internal sealed class AccessMiddleware(RequestDelegate next, ApiKeys keys, IOptions<AntiphonServerOptions> options)
 {
-    public async Task InvokeAsync(HttpContext context)
+    public Task InvokeAsync(HttpContext context)
     {
-        context.Response.Headers["X-Request-Id"] = context.TraceIdentifier;
-        try
-        {
-            Check(context);
-            await next(context);
-            if (!context.Response.HasStarted && context.Response.StatusCode is 404 or 405 && context.GetEndpoint()?.Metadata.GetMetadata<EndpointAccessMetadata>() is null)
-            {
-                await JsonBody.WriteErrorAsync(context, context.Response.StatusCode == 405
-                    ? new ApiException(405, "invalid_request_error", "this path does not take that method", null, "method_not_allowed")
-                    : new ApiException(404, "invalid_request_error", "there is nothing at this path: see /openapi.json", null, "not_found"));
-            }
-        }
-        catch (ApiException exception) when (!context.Response.HasStarted)
-        {
-            await JsonBody.WriteErrorAsync(context, exception);
-        }
-        catch (Engine.EngineException exception) when (!context.Response.HasStarted)
-        {
-            await JsonBody.WriteErrorAsync(context, ApiException.From(exception));
-        }
-        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
-        {
-            // The client is gone: nobody reads an answer.
-        }
-        catch (BadHttpRequestException exception) when (!context.Response.HasStarted)
-        {
-            await JsonBody.WriteErrorAsync(context, new ApiException(exception.StatusCode, "invalid_request_error", "the request is malformed"));
-        }
-        catch (Exception exception) when (!context.Response.HasStarted)
-        {
-            ServerLog.Failed(logger, exception, context.TraceIdentifier);
-            await JsonBody.WriteErrorAsync(context, new ApiException(500, "server_error", $"the request failed inside the server (id {context.TraceIdentifier})", null, "internal_error"));
-        }
+        Check(context);
+        return next(context);
     }
 
     private void Check(HttpContext context)

@@ -13,6 +13,7 @@ internal static class FeaturedModels
         ["sinks"] = spec => spec.Layers.Any(l => l.Mixer is AttentionSpec { Sinks: true }),
         ["experts"] = spec => spec.Layers.All(l => l.Mixer is AttentionSpec) && spec.Layers.Any(l => l.FeedForward is MixtureSpec),
         ["latent attention"] = spec => spec.Layers.Any(l => l.Mixer is LatentAttentionSpec),
+        ["positions by length"] = spec => spec.Layers.Any(l => l.Mixer is AttentionSpec { Positions: RopeSpec { LongFrequencies: not null } }),
         ["recurrent"] = spec => spec.Layers.Any(l => l.Mixer is GatedDeltaNetSpec),
     };
 
