@@ -160,6 +160,7 @@ public sealed class CommandTests
     [InlineData("perplexity")]
     [InlineData("bench")]
     [InlineData("doctor")]
+    [InlineData("make-model")]
     public async Task Help_of_every_command_ends_with_examples(string command)
     {
         CommandRun run = await CommandRun.Of(command, "--help");
