@@ -65,6 +65,7 @@ internal static class AntiphonCommand
             PerplexityCommand.Create(session),
             BenchCommand.Create(session),
             DoctorCommand.Create(session),
+            MakeModelCommand.Create(session),
         };
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         var show = new HelpWithExamples(

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Cli.Tests;
 
@@ -130,15 +131,21 @@ public sealed class CommandTests
     public async Task Bench_measures_and_compares_with_its_own_json()
     {
         using var folder = new TemporaryFolder();
-        string[] args = ["bench", "--lengths", "16", "--batch", "1,2", "--decode", "4", "--repeat", "1"];
+        string[] args = ["bench", "--lengths", "16", "--context-depths", "0,20", "--batch", "1,2", "--threads", "1,2", "--decode", "4", "--repeat", "2"];
         CommandRun first = await CommandRun.Of([.. args, "--json"]);
         first.AssertSucceeded();
         using JsonDocument report = JsonDocument.Parse(first.Out);
-        Assert.Equal(2, report.RootElement.GetProperty("rows").GetArrayLength());
-        Assert.All(report.RootElement.GetProperty("rows").EnumerateArray(), r => Assert.True(r.GetProperty("decode_tokens_per_second").GetDouble() > 0));
+        Assert.Equal(2 * (1 + (2 * 2)), report.RootElement.GetProperty("rows").GetArrayLength());
+        Assert.All(report.RootElement.GetProperty("rows").EnumerateArray(), row =>
+        {
+            Assert.True(row.GetProperty("tokens_per_second").GetDouble() > 0);
+            Assert.True(row.GetProperty("limit_share").GetDouble() > 0);
+            Assert.Equal(2, row.GetProperty("runs").GetArrayLength());
+        });
+        Assert.All(report.RootElement.GetProperty("limits").EnumerateArray(), limit => Assert.True(limit.GetProperty("read_bytes_per_second").GetDouble() > 1e8));
         CommandRun second = await CommandRun.Of([.. args, "--compare", folder.Write("before.json", first.Out)]);
         second.AssertSucceeded();
-        Assert.Contains("decode then", second.Out);
+        Assert.Contains("tok/s then", second.Out);
         Assert.Contains('%', second.Out);
     }
 
@@ -149,6 +156,21 @@ public sealed class CommandTests
         run.AssertSucceeded();
         Assert.Contains("kernels", run.Out);
         Assert.Contains("memory", run.Out);
+        Assert.Contains("generated code", run.Out);
+        bool generates = PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason);
+        kernels?.Dispose();
+        Assert.Contains(generates ? "executable memory is granted" : reason!, run.Out);
+        Assert.Equal(generates, run.Out.Contains("instructions", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Doctor_measures_peaks()
+    {
+        CommandRun run = await CommandRun.Of("doctor");
+        run.AssertSucceeded();
+        Assert.Contains("read bandwidth", run.Out);
+        Assert.Contains("float32 FMA", run.Out);
+        Assert.Contains("Top/s", run.Out);
     }
 
     [Theory]
@@ -160,6 +182,7 @@ public sealed class CommandTests
     [InlineData("perplexity")]
     [InlineData("bench")]
     [InlineData("doctor")]
+    [InlineData("make-model")]
     public async Task Help_of_every_command_ends_with_examples(string command)
     {
         CommandRun run = await CommandRun.Of(command, "--help");

@@ -3,6 +3,8 @@ using System.Globalization;
 using System.Runtime;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels;
+using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Packed;
 using Spectre.Console;
 
 namespace Antiphon.Cli.Commands;
@@ -13,7 +15,7 @@ internal static class DoctorCommand
     /// <summary>Creates the command.</summary>
     public static Command Create(Session session)
     {
-        var quick = new Option<bool>("--quick") { Description = "Leave the measurement of the read bandwidth out" };
+        var quick = new Option<bool>("--quick") { Description = "Leave the measurements out" };
         var command = new TaughtCommand(
             "doctor",
             "Shows what this machine offers, which kernels are used, and what could be better.",
@@ -25,37 +27,44 @@ internal static class DoctorCommand
             KernelTier tier = Tier();
             int[] allowed = ThreadPlacement.AllowedProcessors();
             int threads = Environment.ProcessorCount;
-            double bandwidth = 0;
+            List<(string What, double Rate, string Unit)> peaks = [];
             if (!parsed.GetValue(quick))
             {
-                bandwidth = await session.Terminal.WithProgressAsync(
-                    "Measuring the read bandwidth",
-                    _ => Task.Run(
-                        () =>
-                        {
-                            using var team = new ComputeTeam(threads);
-                            return BandwidthProbe.MeasureRead(team);
-                        },
-                        cancellationToken)).ConfigureAwait(false);
+                peaks = await session.Terminal.WithProgressAsync(
+                    "Measuring what the machine can do at best", _ => Task.Run(() => Peaks(threads), cancellationToken)).ConfigureAwait(false);
             }
 
             GCMemoryInfo memory = GC.GetGCMemoryInfo();
             long free = Math.Max(0, memory.TotalAvailableMemoryBytes - memory.MemoryLoadBytes);
+            string? hugePages = HugePages();
+            (IReadOnlyList<GeneratedKernel> kernels, string generation) = Generated();
             Table table = Tables.Create(session.Terminal, ("what", false), ("value", false));
             table.AddPlain("processor", cpu.Name);
             table.AddPlain("features", Features(cpu));
             table.AddPlain("caches", $"L1 {Sizes.Bytes(cpu.Level1Bytes)}, L2 {Sizes.Bytes(cpu.Level2Bytes)}, L3 {Sizes.Bytes(cpu.Level3Bytes)}");
             table.AddPlain("kernels", $"{tier.ToString().ToLowerInvariant()} (this machine runs {string.Join(", ", cpu.Tiers).ToLowerInvariant()})");
+            table.AddPlain("generated code", generation);
             table.AddPlain("compute threads", $"{threads}, on processors {(allowed.Length == 0 ? "unknown" : Ranges(allowed))}");
             table.AddPlain("memory", $"{Sizes.Bytes(memory.TotalAvailableMemoryBytes)} for this process, about {Sizes.Bytes(free)} free");
-            if (bandwidth > 0)
+            if (hugePages is not null)
             {
-                table.AddPlain("read bandwidth", string.Create(CultureInfo.InvariantCulture, $"{bandwidth / 1e9:0.0} GB/s with {threads} threads"));
+                table.AddPlain("huge pages", hugePages);
+            }
+
+            foreach ((string what, double rate, string unit) in peaks)
+            {
+                table.AddPlain(what, string.Create(CultureInfo.InvariantCulture, $"{rate:0.0##} {unit} with {threads} threads"));
             }
 
             table.AddPlain("system", $"{RuntimeInformation.OSDescription}, .NET {Environment.Version}, {RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}");
             session.Terminal.Results.Write(table);
-            foreach (string hint in Hints(cpu, tier, allowed, free, bandwidth))
+            if (kernels.Count > 0)
+            {
+                ShowKernels(session.Terminal, kernels);
+            }
+
+            double bandwidth = peaks.Count > 0 ? peaks[0].Rate : 0;
+            foreach (string hint in Hints(cpu, tier, allowed, free, bandwidth, hugePages))
             {
                 session.Terminal.Out.WriteLine($"hint: {hint}");
             }
@@ -63,6 +72,84 @@ internal static class DoctorCommand
             return ExitCode.Success;
         });
         return command;
+    }
+
+    /// <summary>What the memory and the units that multiply can do at best; the memory first.</summary>
+    private static List<(string What, double Rate, string Unit)> Peaks(int threads)
+    {
+        using var team = new ComputeTeam(threads);
+        List<(string, double, string)> peaks = [("read bandwidth", BandwidthProbe.MeasureRead(team) / 1e9, "GB/s")];
+        Add("float32 FMA", BandwidthProbe.MeasurePeak(team));
+        try
+        {
+            using var probe = new PeakProbe();
+            Add("AVX-512 bf16", Best(probe.MeasureDotBFloat16));
+            Add("AMX bf16", Best(probe.MeasureTilesBFloat16));
+            Add("AMX int8", Best(probe.MeasureTilesInt8));
+        }
+        catch (CodeGenerationException)
+        {
+            // The row on generated code says why.
+        }
+
+        return peaks;
+
+        double Best(Func<ComputeTeam, double> measure) => Enumerable.Range(0, 5).Max(_ => measure(team));
+        void Add(string unit, double rate)
+        {
+            if (rate > 0)
+            {
+                peaks.Add((unit, rate / 1e12, "Top/s"));
+            }
+        }
+    }
+
+    /// <summary>The kernels for every format, generated now, and a line on how that went.</summary>
+    private static (IReadOnlyList<GeneratedKernel> Kernels, string Line) Generated()
+    {
+        if (!PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason))
+        {
+            return ([], $"none: {reason}");
+        }
+
+        using (kernels)
+        {
+            kernels.Prepare(Enum.GetValues<TensorFormat>());
+            IReadOnlyList<GeneratedKernel> list = kernels.Generated;
+            return (list, string.Create(
+                CultureInfo.InvariantCulture,
+                $"executable memory is granted; {list.Count} kernels for all formats, {Sizes.Bytes(list.Sum(k => (long)k.CodeBytes))} of code, in {kernels.GenerationTime.TotalMilliseconds:0} ms"));
+        }
+    }
+
+    private static void ShowKernels(Terminal terminal, IReadOnlyList<GeneratedKernel> kernels)
+    {
+        terminal.Out.WriteLine();
+        Table table = Tables.Create(terminal, ("operation", false), ("shapes", false), ("instructions", false), ("formats", false), ("code", true));
+        foreach (IGrouping<(string, string, KernelTier), GeneratedKernel> group in kernels.GroupBy(k => (k.Operation, k.Shape, k.Tier)))
+        {
+            string formats = string.Join(' ', group.Select(k => k.Format?.ToString() ?? "any"));
+            table.AddPlain(group.Key.Item1, group.Key.Item2, group.Key.Item3.ToString().ToLowerInvariant(), formats, Sizes.Bytes(group.Sum(k => (long)k.CodeBytes)));
+        }
+
+        terminal.Results.Write(table);
+    }
+
+    /// <summary>Linux's setting for huge pages, or null.</summary>
+    private static string? HugePages()
+    {
+        const string Setting = "/sys/kernel/mm/transparent_hugepage/enabled";
+        try
+        {
+            string text = File.Exists(Setting) ? File.ReadAllText(Setting) : "";
+            int open = text.IndexOf('[', StringComparison.Ordinal);
+            int close = text.IndexOf(']', StringComparison.Ordinal);
+            return open < 0 || close < open ? null : text[(open + 1)..close];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
     }
 
     private static KernelTier Tier()
@@ -98,7 +185,7 @@ internal static class DoctorCommand
         return features.Count == 0 ? "none that kernels use" : string.Join(", ", features);
     }
 
-    private static IEnumerable<string> Hints(CpuFeatures cpu, KernelTier tier, int[] allowed, long free, double bandwidth)
+    private static IEnumerable<string> Hints(CpuFeatures cpu, KernelTier tier, int[] allowed, long free, double bandwidth, string? hugePages)
     {
         if (tier < cpu.BestTier)
         {
@@ -120,12 +207,17 @@ internal static class DoctorCommand
             yield return "less than 1 GiB of memory is free: choose small models or a short --context";
         }
 
+        if (hugePages == "never")
+        {
+            yield return "huge pages are off, which costs a few percent: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, as root";
+        }
+
         if (GCSettings.IsServerGC)
         {
             yield return "the server garbage collector starts threads of its own; set DOTNET_gcServer=0";
         }
 
-        if (bandwidth is > 0 and < 5e9)
+        if (bandwidth is > 0 and < 5)
         {
             yield return "the memory is slow, or something else is using it: decoding cannot be faster than weights can be read";
         }

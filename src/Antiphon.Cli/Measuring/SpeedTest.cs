@@ -3,83 +3,99 @@ using Antiphon.Models;
 
 namespace Antiphon.Cli;
 
-/// <summary>Times prefill and decode of a batch of equal sequences, straight on the backend.</summary>
+/// <summary>Times prompts, and decode steps behind contexts of some lengths, straight on the backend. Contexts are computed once and used by every round.</summary>
 internal sealed class SpeedTest : IDisposable
 {
     private const int BlockSize = 16;
-    private const int Chunk = 256;
+
+    // What an engine that has nothing else to do gives a prompt in one step.
+    private const int Chunk = 512;
 
     private readonly IBackend backend;
     private readonly KvCache cache;
     private readonly StepBatch batch = new();
-    private readonly int[] prompt;
-    private readonly int sequences;
     private readonly int decodeSteps;
+    private readonly Dictionary<int, List<Sequence>> contexts = [];
 
-    /// <summary>Takes memory for a test.</summary>
+    /// <summary>Takes memory for all tests.</summary>
     /// <param name="backend">The model.</param>
-    /// <param name="length">Tokens of each prompt.</param>
-    /// <param name="sequences">Sequences in the batch.</param>
+    /// <param name="longestPrompt">Tokens of the longest prompt.</param>
+    /// <param name="depths">Contexts that decode steps stand behind, in tokens.</param>
+    /// <param name="mostSequences">Sequences of the largest batch.</param>
     /// <param name="decodeSteps">Decode steps to time.</param>
-    public SpeedTest(IBackend backend, int length, int sequences, int decodeSteps)
+    public SpeedTest(IBackend backend, int longestPrompt, int[] depths, int mostSequences, int decodeSteps)
     {
         this.backend = backend;
-        this.sequences = sequences;
         this.decodeSteps = decodeSteps;
-        prompt = new int[length];
-        uint state = 12345;
-        for (int i = 0; i < length; i++)
-        {
-            state = (state * 1664525) + 1013904223;
-            prompt[i] = (int)(state >> 8) % backend.VocabularySize;
-        }
-
-        int blocks = checked((length + decodeSteps + 1 + BlockSize - 1) / BlockSize * sequences);
-        cache = backend.CreateCache(BlockSize, blocks);
+        cache = backend.CreateCache(BlockSize, checked((int)CacheBlocks(longestPrompt, depths, mostSequences, decodeSteps)));
     }
 
-    /// <summary>Runs the test once.</summary>
-    /// <returns>Seconds of the whole prefill, and the median seconds of one decode step.</returns>
-    public (double Prefill, double Step) Run(CancellationToken cancellationToken)
+    /// <summary>Cache blocks that the tests take.</summary>
+    public static long CacheBlocks(int longestPrompt, int[] depths, int mostSequences, int decodeSteps) =>
+        Blocks(longestPrompt) + depths.Sum(depth => mostSequences * Blocks((long)depth + decodeSteps + 1));
+
+    /// <summary>Tokens of a block.</summary>
+    public static int TokensOfBlock => BlockSize;
+
+    /// <summary>Seconds for a prompt, with the logits of its last token.</summary>
+    public double Prefill(int length, CancellationToken cancellationToken)
     {
-        var running = new Sequence[sequences];
-        try
+        using var sequence = new Sequence(cache);
+        Reserve(sequence, length);
+        long start = Stopwatch.GetTimestamp();
+        Append(sequence, length, cancellationToken);
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    /// <summary>Seconds of one decode step of a batch, the median of all, behind contexts of a length.</summary>
+    public double Decode(int depth, int sequences, CancellationToken cancellationToken)
+    {
+        if (!contexts.TryGetValue(depth, out List<Sequence>? running))
         {
-            for (int i = 0; i < sequences; i++)
-            {
-                running[i] = new Sequence(cache);
-                if (!running[i].TryReserve(prompt.Length + decodeSteps + 1))
-                {
-                    throw new InvalidOperationException("the cache is too small for the test");
-                }
-            }
+            contexts[depth] = running = [];
+        }
 
-            int[] next = new int[sequences];
+        while (running.Count < sequences)
+        {
+            var sequence = new Sequence(cache);
+            running.Add(sequence);
+            Reserve(sequence, depth);
+            Append(sequence, depth, cancellationToken);
+        }
+
+        int[] next = [.. Enumerable.Range(0, sequences).Select(i => Token(depth + i))];
+        var steps = new double[decodeSteps];
+        for (int step = -1; step < decodeSteps; step++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
             long start = Stopwatch.GetTimestamp();
+            batch.Clear();
             for (int i = 0; i < sequences; i++)
             {
-                next[i] = Prefill(running[i], cancellationToken);
+                Reserve(running[i], 1);
+                batch.Add(running[i], next.AsSpan(i, 1), LogitsWanted.Last);
             }
 
-            double prefill = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            var steps = new double[decodeSteps];
-            for (int step = 0; step < decodeSteps; step++)
+            backend.Forward(batch);
+            for (int i = 0; i < sequences; i++)
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                start = Stopwatch.GetTimestamp();
-                Decode(running, next);
+                running[i].Commit(1);
+                next[i] = Best(batch.Logits(i));
+            }
+
+            // The first step warms up what the step before it, of another test, pushed out.
+            if (step >= 0)
+            {
                 steps[step] = Stopwatch.GetElapsedTime(start).TotalSeconds;
             }
+        }
 
-            return (prefill, Median(steps));
-        }
-        finally
+        for (int i = 0; i < sequences; i++)
         {
-            foreach (Sequence? sequence in running)
-            {
-                sequence?.Dispose();
-            }
+            running[i].Truncate(depth);
         }
+
+        return Median(steps);
     }
 
     /// <summary>The middle value.</summary>
@@ -92,39 +108,44 @@ internal sealed class SpeedTest : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        foreach (Sequence sequence in contexts.Values.SelectMany(c => c))
+        {
+            sequence.Dispose();
+        }
+
         batch.Dispose();
         cache.Dispose();
     }
 
-    private int Prefill(Sequence sequence, CancellationToken cancellationToken)
+    private static long Blocks(long tokens) => (tokens + BlockSize - 1) / BlockSize;
+
+    private static void Reserve(Sequence sequence, int count)
     {
-        for (int at = 0; at < prompt.Length; at += Chunk)
+        if (!sequence.TryReserve(count))
+        {
+            throw new InvalidOperationException("the cache is too small for the test");
+        }
+    }
+
+    private void Append(Sequence sequence, int length, CancellationToken cancellationToken)
+    {
+        int[] prompt = [.. Enumerable.Range(0, length).Select(Token)];
+        for (int at = 0; at < length; at += Chunk)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            int count = Math.Min(Chunk, prompt.Length - at);
+            int count = Math.Min(Chunk, length - at);
             batch.Clear();
-            batch.Add(sequence, prompt.AsSpan(at, count), at + count == prompt.Length ? LogitsWanted.Last : LogitsWanted.None);
+            batch.Add(sequence, prompt.AsSpan(at, count), at + count == length ? LogitsWanted.Last : LogitsWanted.None);
             backend.Forward(batch);
             sequence.Commit(count);
         }
-
-        return Best(batch.Logits(0));
     }
 
-    private void Decode(Sequence[] running, int[] next)
+    private int Token(int index)
     {
-        batch.Clear();
-        for (int i = 0; i < running.Length; i++)
-        {
-            batch.Add(running[i], next.AsSpan(i, 1), LogitsWanted.Last);
-        }
-
-        backend.Forward(batch);
-        for (int i = 0; i < running.Length; i++)
-        {
-            running[i].Commit(1);
-            next[i] = Best(batch.Logits(i));
-        }
+        uint mixed = ((uint)index * 2654435761) ^ 0x5bd1e995;
+        mixed = (mixed ^ (mixed >> 15)) * 2246822519;
+        return (int)((mixed ^ (mixed >> 13)) % (uint)backend.VocabularySize);
     }
 
     private static int Best(ReadOnlySpan<float> logits)

@@ -29,8 +29,8 @@ internal static class Checked
                 : Wrong<float?>(result, name, string.Create(CultureInfo.InvariantCulture, $"a number {(leastAllowed ? "from" : "above")} {least}{(most == float.MaxValue ? "" : (leastAllowed ? " to " : ", at most ") + most.ToString(CultureInfo.InvariantCulture))}")),
     };
 
-    /// <summary>Whole numbers of at least 1, separated by commas.</summary>
-    public static Option<int[]> List(string name, string description, params int[] defaults) => new(name)
+    /// <summary>Whole numbers of at least 0 or 1, separated by commas.</summary>
+    public static Option<int[]> List(string name, string description, int least, int[] defaults) => new(name)
     {
         Description = description,
         HelpName = "N,N,…",
@@ -41,9 +41,9 @@ internal static class Checked
             var values = new int[pieces.Length];
             for (int i = 0; i < pieces.Length; i++)
             {
-                if (!int.TryParse(pieces[i], NumberStyles.None, CultureInfo.InvariantCulture, out values[i]) || values[i] < 1)
+                if (!int.TryParse(pieces[i], NumberStyles.None, CultureInfo.InvariantCulture, out values[i]) || values[i] < least)
                 {
-                    return Wrong<int[]>(result, name, "whole numbers of at least 1, separated by commas");
+                    return Wrong<int[]>(result, name, $"whole numbers of at least {least}, separated by commas");
                 }
             }
 

@@ -15,6 +15,7 @@ namespace Antiphon.Kernels.Packed;
 public sealed class PackedKernels : IDisposable
 {
     private readonly Lock gate = new();
+    private readonly PackedArena arena = new();
     private readonly GeneratedCode?[] stream;
     private readonly GeneratedCode?[] expand;
     private readonly GeneratedCode?[] panel = new GeneratedCode?[4];
@@ -109,9 +110,9 @@ public sealed class PackedKernels : IDisposable
         }
 
         long strips = ((long)rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows;
-        PackedMemory memory = new(checked(strips * packed.StripBytes(columns)));
-        TilePacker.Pack(packed, rows, columns, data, memory.Pointer, team);
-        return new PackedMatrix(this, packed, rows, columns, memory.Pointer, memory, 0);
+        byte* memory = arena.Take(checked(strips * packed.StripBytes(columns)), out PackedMemory owner);
+        TilePacker.Pack(packed, rows, columns, data, memory, team);
+        return new PackedMatrix(this, packed, rows, columns, memory, owner, 0);
     }
 
     /// <summary>Generates now what matrices of some formats will need, rather than at their first products.</summary>

@@ -5,12 +5,15 @@ namespace Antiphon.Kernels.Packed;
 /// <summary>Zeroed memory for packed weights, in huge pages where the system has some to give.</summary>
 public sealed unsafe partial class PackedMemory : SafeHandle
 {
+    private const long HugePage = 2 << 20;
+    private const int AdviseWillNeed = 3;
     private const int AdviseDontNeed = 4;
     private const int AdviseHugePages = 14;
 
     private readonly nuint size;
+    private readonly nuint slack;
 
-    /// <summary>Allocates <paramref name="bytes"/> bytes, aligned to 64 at least.</summary>
+    /// <summary>Allocates <paramref name="bytes"/> bytes, aligned to 64 at least, and to a huge page if they fill one.</summary>
     /// <exception cref="InsufficientMemoryException">There is no such memory.</exception>
     public PackedMemory(long bytes)
         : base(0, ownsHandle: true)
@@ -24,21 +27,34 @@ public sealed unsafe partial class PackedMemory : SafeHandle
             return;
         }
 
-        nint pages = MemoryMap(0, size, 0x1 | 0x2, 0x22, -1, 0);
+        // Some kernels place a mapping at any page; with room to spare, one that can hold a huge page begins where one can begin.
+        slack = size >= (nuint)HugePage ? (nuint)HugePage : 0;
+        nint pages = MemoryMap(0, size + slack, 0x1 | 0x2, 0x22, -1, 0);
         if (pages == -1)
         {
             throw new InsufficientMemoryException($"no memory for {bytes} bytes of packed weights");
         }
 
         SetHandle(pages);
-        _ = Advise(pages, size, AdviseHugePages);
+        _ = Advise(pages, size + slack, AdviseHugePages);
     }
 
     /// <inheritdoc/>
     public override bool IsInvalid => handle == 0;
 
     /// <summary>The first byte. Valid while this object is.</summary>
-    public byte* Pointer => (byte*)handle;
+    public byte* Pointer => slack == 0 ? (byte*)handle : (byte*)((handle + (nint)HugePage - 1) & -(nint)HugePage);
+
+    /// <summary>Tells the system that a range of a mapped file is read soon, so that it comes from the disk ahead of those who read it. The memory is not touched.</summary>
+    public static void ReadAhead(byte* start, long length)
+    {
+        if (OperatingSystem.IsLinux() && length > 0)
+        {
+            nint page = Environment.SystemPageSize;
+            nint first = (nint)start & -page;
+            _ = Advise(first, (nuint)((nint)(start + length) - first), AdviseWillNeed);
+        }
+    }
 
     /// <summary>
     /// Tells the system that pages of a mapped file are not needed for now, as when their weights have been packed. They are read again if they are touched.
@@ -63,7 +79,7 @@ public sealed unsafe partial class PackedMemory : SafeHandle
     {
         if (OperatingSystem.IsLinux())
         {
-            return MemoryUnmap(handle, size) == 0;
+            return MemoryUnmap(handle, size + slack) == 0;
         }
 
         NativeMemory.AlignedFree((void*)handle);

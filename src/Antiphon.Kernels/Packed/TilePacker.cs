@@ -83,37 +83,73 @@ internal static unsafe class TilePacker
         }
     }
 
+    // Compiled with all optimisations at once: a model is packed before the runtime would get to it.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackValues(PackedFormat format, byte* source, long rowBytes, int rows, int columns, byte* strip)
     {
-        for (int row = 0; row < rows; row++)
+        int whole = columns / PackedFormat.TileColumns;
+        for (int step = 0; step < whole; step++)
         {
-            byte* from = source + (row * rowBytes);
-            for (int step = 0; step < PackedFormat.Steps(columns); step++)
+            byte* from = source + (64L * step);
+            byte* to = strip + format.TileOffset(step);
+            for (int row = 0; row < rows; row++, from += rowBytes, to += 64)
             {
-                int bytes = 2 * Math.Min(PackedFormat.TileColumns, columns - (step * PackedFormat.TileColumns));
-                Buffer.MemoryCopy(from + (64L * step), strip + format.TileOffset(step) + (64 * row), bytes, bytes);
+                Vector256.Load(from).Store(to);
+                Vector256.Load(from + 32).Store(to + 32);
             }
+        }
+
+        int rest = 2 * (columns % PackedFormat.TileColumns);
+        for (int row = 0; row < rows && rest > 0; row++)
+        {
+            Buffer.MemoryCopy(source + (row * rowBytes) + (64L * whole), strip + format.TileOffset(whole) + (64 * row), rest, rest);
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackBlocks<TReader>(PackedFormat format, byte* source, long rowBytes, int rows, int columns, byte* strip)
         where TReader : struct, IBlockReader
     {
         byte* codes = stackalloc byte[PackedFormat.StripRows * PackedFormat.TileColumns];
         new Span<byte>(codes, PackedFormat.StripRows * PackedFormat.TileColumns).Clear();
+
+        // Of each row's super-block: 16 bytes of scales, 16 of offsets.
+        byte* subScales = stackalloc byte[PackedFormat.StripRows * 32];
         int blockBytes = format.Format.BlockBytes();
         int tilesPerBlock = format.Format.BlockElements() / PackedFormat.TileColumns;
         int steps = PackedFormat.Steps(columns);
-        for (int step = 0; step < steps; step++)
+        int headerBytes = format.HeaderBytes;
+        int subBlocks = format.SubBlocks;
+        int scaleBytes = format.ScaleBytes;
+        int tileBytes = format.TileBytes;
+        PackedCodes kind = format.Codes;
+        int bits = format.Bits;
+        byte* tile = strip;
+        for (int step = 0, tileInBlock = 0; step < steps; step++, tile += tileBytes)
         {
-            byte* tile = strip + format.TileOffset(step);
-            byte* block = source + ((long)(step / tilesPerBlock) * blockBytes);
-            int tileInBlock = step % tilesPerBlock;
-            bool header = format.HeaderBytes > 0;
-            for (int row = 0; row < rows; row++, block += rowBytes)
+            byte* block = source;
+            if (headerBytes > 0 && tileInBlock == 0)
             {
-                TReader.Codes(block, tileInBlock).Store(codes + (row * PackedFormat.TileColumns));
-                if (!header)
+                for (int row = 0; row < rows; row++, block += rowBytes)
+                {
+                    Unsafe.WriteUnaligned(tile + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.ScaleOffset));
+                    if (TReader.MinimumOffset >= 0)
+                    {
+                        Unsafe.WriteUnaligned(tile + 32 + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.MinimumOffset));
+                    }
+
+                    TReader.SubScales(block).Store(subScales + (32 * row));
+                }
+
+                block = source;
+                tile += headerBytes;
+            }
+
+            byte* to = codes;
+            for (int row = 0; row < rows; row++, block += rowBytes, to += PackedFormat.TileColumns)
+            {
+                TReader.Codes(block, tileInBlock).Store(to);
+                if (headerBytes == 0)
                 {
                     ushort scale = TReader.ScaleOffset < 0 ? MXFP4Reader.PowerOfTwo(*block) : Unsafe.ReadUnaligned<ushort>(block + TReader.ScaleOffset);
                     Unsafe.WriteUnaligned(tile + (2 * row), scale);
@@ -121,24 +157,32 @@ internal static unsafe class TilePacker
                     {
                         Unsafe.WriteUnaligned(tile + 32 + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.MinimumOffset));
                     }
-
-                    continue;
                 }
+            }
 
-                byte* scales = tile + (row * format.SubBlocks);
-                TReader.SubScales(block, tileInBlock, scales, scales + (PackedFormat.StripRows * format.SubBlocks));
-                if (tileInBlock == 0)
+            if (headerBytes > 0)
+            {
+                byte* of = subScales + (subBlocks * tileInBlock);
+                if (subBlocks == 1)
                 {
-                    Unsafe.WriteUnaligned(tile - format.HeaderBytes + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.ScaleOffset));
+                    CopyColumn<byte>(of, tile, rows);
                     if (TReader.MinimumOffset >= 0)
                     {
-                        Unsafe.WriteUnaligned(tile - format.HeaderBytes + 32 + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.MinimumOffset));
+                        CopyColumn<byte>(of + 16, tile + PackedFormat.StripRows, rows);
+                    }
+                }
+                else
+                {
+                    CopyColumn<ushort>(of, tile, rows);
+                    if (TReader.MinimumOffset >= 0)
+                    {
+                        CopyColumn<ushort>(of + 16, tile + (2 * PackedFormat.StripRows), rows);
                     }
                 }
             }
 
-            byte* packed = tile + format.ScaleBytes;
-            switch (format.Codes)
+            byte* packed = tile + scaleBytes;
+            switch (kind)
             {
                 case PackedCodes.Bytes:
                     PackBytes(codes, packed);
@@ -147,14 +191,60 @@ internal static unsafe class TilePacker
                     PackSixes(codes, packed);
                     break;
                 default:
-                    PackTable(codes, packed, format.Bits);
+                    switch (bits)
+                    {
+                        case 2:
+                            PackTwos(codes, packed);
+                            break;
+                        case 3:
+                            PackThrees(codes, packed);
+                            break;
+                        case 4:
+                            PackFours(codes, packed);
+                            break;
+                        default:
+                            PackFives(codes, packed);
+                            break;
+                    }
+
                     break;
+            }
+
+            if (++tileInBlock == tilesPerBlock)
+            {
+                tileInBlock = 0;
+                source += blockBytes;
             }
         }
     }
 
+    /// <summary>Brings what lies 32 bytes apart together.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void CopyColumn<T>(byte* from, byte* to, int count)
+        where T : unmanaged
+    {
+        for (int i = 0; i < count; i++, from += 32, to += sizeof(T))
+        {
+            Unsafe.WriteUnaligned(to, Unsafe.ReadUnaligned<T>(from));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void PackBytes(byte* codes, byte* packed)
     {
+        if (Avx512Vbmi.IsSupported)
+        {
+            // Byte b of dword i comes from column i of the b-th 16 columns: 0x30201000 and i in every byte.
+            Vector512<uint> lane = Vector512.Create(0u, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            Vector512<byte> order = (Vector512.Create(0x30201000u) | lane | (lane << 8) | (lane << 16) | (lane << 24)).AsByte();
+            for (int pair = 0; pair < 8; pair++, codes += 64, packed += 64)
+            {
+                Avx512Vbmi.PermuteVar64x8(Vector512.Load(codes), order).Store(packed);
+            }
+
+            return;
+        }
+
         for (int pair = 0; pair < 8; pair++, codes += 64, packed += 64)
         {
             Vector512<uint> dwords = Dwords(codes) | (Dwords(codes + 16) << 8) | (Dwords(codes + 32) << 16) | (Dwords(codes + 48) << 24);
@@ -162,6 +252,7 @@ internal static unsafe class TilePacker
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void PackSixes(byte* codes, byte* packed)
     {
         for (int half = 0; half < 2; half++, codes += 256, packed += 192)
@@ -177,19 +268,55 @@ internal static unsafe class TilePacker
         }
     }
 
-    private static void PackTable(byte* codes, byte* packed, int bits)
+    /// <summary>Words of eight rows: four in each byte.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PackTwos(byte* codes, byte* packed)
     {
-        int fields = 16 / bits;
-        Vector512<ushort> last = Words(codes + (15 * PackedFormat.TileColumns));
-        for (int word = 0; word < bits; word++)
+        for (int word = 0; word < 2; word++, codes += 256, packed += 64)
         {
-            Vector512<ushort> words = fields * bits == 16 ? Vector512<ushort>.Zero : (last >>> word) << 15;
-            for (int field = 0; field < fields; field++)
-            {
-                words |= Words(codes + (((word * fields) + field) * PackedFormat.TileColumns)) << (field * bits);
-            }
+            WordsOf(Byte(codes), Byte(codes + 128)).AsByte().Store(packed);
+        }
 
-            words.AsByte().Store(packed + (64 * word));
+        // Whole words are shifted, of which no bit crosses into the next byte: a code has two.
+        static Vector256<byte> Byte(byte* codes) =>
+            Vector256.Load(codes) | (Vector256.Load((ushort*)(codes + 32)) << 2).AsByte() | (Vector256.Load((ushort*)(codes + 64)) << 4).AsByte() | (Vector256.Load((ushort*)(codes + 96)) << 6).AsByte();
+    }
+
+    /// <summary>Words of four rows: two in each byte.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PackFours(byte* codes, byte* packed)
+    {
+        for (int word = 0; word < 4; word++, codes += 128, packed += 64)
+        {
+            WordsOf(Byte(codes), Byte(codes + 64)).AsByte().Store(packed);
+        }
+
+        static Vector256<byte> Byte(byte* codes) => Vector256.Load(codes) | (Vector256.Load((ushort*)(codes + 32)) << 4).AsByte();
+    }
+
+    /// <summary>Words of five rows, a bit of the last row on top.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PackThrees(byte* codes, byte* packed)
+    {
+        Vector512<ushort> last = Words(codes + (15 * 32));
+        for (int word = 0; word < 3; word++, codes += 5 * 32, packed += 64)
+        {
+            Vector512<ushort> words = Words(codes) | (Words(codes + 32) << 3) | (Words(codes + 64) << 6) | (Words(codes + 96) << 9) | (Words(codes + 128) << 12) | (last << 15);
+            words.AsByte().Store(packed);
+            last >>>= 1;
+        }
+    }
+
+    /// <summary>Words of three rows, a bit of the last row on top.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PackFives(byte* codes, byte* packed)
+    {
+        Vector512<ushort> last = Words(codes + (15 * 32));
+        for (int word = 0; word < 5; word++, codes += 3 * 32, packed += 64)
+        {
+            Vector512<ushort> words = Words(codes) | (Words(codes + 32) << 5) | (Words(codes + 64) << 10) | (last << 15);
+            words.AsByte().Store(packed);
+            last >>>= 1;
         }
     }
 
@@ -204,16 +331,20 @@ internal static unsafe class TilePacker
         return Vector512.Create(Vector256.Create(Vector128.WidenLower(low), Vector128.WidenUpper(low)), Vector256.Create(Vector128.WidenLower(high), Vector128.WidenUpper(high)));
     }
 
-    private static Vector512<ushort> Words(byte* bytes)
+    private static Vector512<ushort> Words(byte* bytes) => Words(Vector256.Load(bytes));
+
+    private static Vector512<ushort> Words(Vector256<byte> bytes)
     {
         if (Avx512BW.IsSupported)
         {
-            return Avx512BW.ConvertToVector512UInt16(Vector256.Load(bytes));
+            return Avx512BW.ConvertToVector512UInt16(bytes);
         }
 
-        (Vector256<ushort> low, Vector256<ushort> high) = Vector256.Widen(Vector256.Load(bytes));
+        (Vector256<ushort> low, Vector256<ushort> high) = Vector256.Widen(bytes);
         return Vector512.Create(low, high);
     }
+
+    private static Vector512<ushort> WordsOf(Vector256<byte> low, Vector256<byte> high) => Words(low) | (Words(high) << 8);
 
     [StructLayout(LayoutKind.Auto)]
     private struct PackWork : IParallelWork
