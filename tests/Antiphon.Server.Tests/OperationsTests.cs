@@ -174,9 +174,15 @@ public sealed class OperationsTests(ServerFixture fixture) : IClassFixture<Serve
                 path, """{"messages":[{"role":"user","content":"Hi"}],"prompt":"The fox","max_tokens":500,"ignore_eos":true,"stream":true}""");
             using (response)
             {
+                // The chunk with the role comes before the engine has seen the request.
+                while (own.Engine.GetStatistics().Running == 0)
+                {
+                    await Task.Delay(1);
+                }
+
                 policy.Broken = true;
                 (int status, JsonNode? body) = await own.PostAsync("/v1/completions", """{"prompt":"The fox"}""");
-                Assert.True(status == 503, $"{status} {body} {string.Join('\n', own.Log.Lines)}");
+                Assert.Equal(503, status);
                 Assert.DoesNotContain(FaultyPolicy.Secret, body!.ToJsonString());
                 await ModelTests.EndsWithErrorAsync(reader, "unavailable");
             }
