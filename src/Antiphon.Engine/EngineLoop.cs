@@ -39,7 +39,7 @@ internal sealed class EngineLoop
         this.telemetry = telemetry;
         Cache = cache;
         Inbox = new Inbox(options);
-        tree = new PrefixTree(cache);
+        tree = new PrefixTree(cache, share: options.PrefixShare);
         scheduler = new Scheduler(options, cache, tree, decoder, Inbox, telemetry);
         workspace = new SamplingWorkspace(backend.VocabularySize);
         decoding = new DecodingContext(workspace, telemetry);
@@ -253,7 +253,7 @@ internal sealed class EngineLoop
             decoder.Consume(choice, batch, slice, decoding);
         }
 
-        tree.Enter(sequence, ref choice.Path);
+        tree.Enter(sequence, ref choice.Path, choice.Owner.Request.CacheOwner);
         if (!more && !choice.Owner.Forked)
         {
             Fork(choice.Owner);

@@ -43,6 +43,12 @@ public sealed record EngineOptions
     /// <summary>Whether requests share the cache blocks of equal prefixes; default true. When false, only choices of one request share.</summary>
     public bool PrefixCaching { get; init; } = true;
 
+    /// <summary>
+    /// The share of the pool, above 0 and at most 1, up to which past prefixes of one <see cref="GenerationRequest.CacheOwner"/> are dropped by age alone; default 0.5.
+    /// When room is needed, those of owners with more go first, so that one caller's many prompts do not push out everybody else's. What nobody else needs, all may use.
+    /// </summary>
+    public double PrefixShare { get; init; } = 0.5;
+
     /// <summary>Who goes first; default <see cref="FcfsPolicy"/>.</summary>
     public ISchedulingPolicy Policy { get; init; } = new FcfsPolicy();
 

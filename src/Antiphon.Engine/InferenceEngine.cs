@@ -235,6 +235,7 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
         Check.Range(nameof(options.PrefillTime), options.PrefillTime.Ticks, 0, TimeSpan.TicksPerMinute);
         Check.Range(nameof(options.PrefillChunk), options.PrefillChunk, 1, 1 << 20);
         Check.Range(nameof(options.QueueLimit), options.QueueLimit, 1, 1 << 20);
+        Check.Positive(nameof(options.PrefixShare), (float)options.PrefixShare, 1);
         Check.Range(nameof(options.MaxForwardFailures), options.MaxForwardFailures, 1, int.MaxValue);
     }
 }

@@ -16,7 +16,7 @@ public class PrefixTreeTests
         Assert.NotEqual(new SipHash().Hash(input), new SipHash().Hash(input));
     }
 
-    private static Sequence Fill(FakeCache cache, PrefixTree tree, int[] text, out PrefixTree.Path path, string? salt = null)
+    private static Sequence Fill(FakeCache cache, PrefixTree tree, int[] text, out PrefixTree.Path path, string? salt = null, string? owner = null)
     {
         List<int> found = [];
         PrefixTree.Path root = tree.Root(salt);
@@ -43,7 +43,7 @@ public class PrefixTreeTests
             sequence.Commit(sequence.Tentative);
         }
 
-        tree.Enter(sequence, ref path);
+        tree.Enter(sequence, ref path, owner);
         return sequence;
     }
 
@@ -55,7 +55,7 @@ public class PrefixTreeTests
     {
         Random random = new(1);
         using FakeCache cache = new(2, 24, 0);
-        PrefixTree tree = new(cache, mask);
+        PrefixTree tree = new(cache, mask, 0.25);
         List<(Sequence Sequence, int[] Text)> running = [];
         List<int> found = [];
         int hits = 0;
@@ -72,7 +72,7 @@ public class PrefixTreeTests
                 int[] text = [.. Enumerable.Range(0, random.Next(1, 9)).Select(_ => random.Next(2))];
                 tree.Match(tree.Root(null), text, found);
                 hits += found.Count;
-                Sequence sequence = Fill(cache, tree, text, out _);
+                Sequence sequence = Fill(cache, tree, text, out _, owner: random.Next(3).ToString());
                 Assert.Equal(text, sequence.Tokens.ToArray());
                 running.Add((sequence, text));
 
@@ -118,5 +118,37 @@ public class PrefixTreeTests
         }
 
         Assert.False(tree.MakeRoom(7));
+    }
+
+    [Fact]
+    public void One_who_asks_for_much_does_not_push_out_others()
+    {
+        using FakeCache cache = new(2, 8, 0);
+        PrefixTree tree = new(cache, share: 0.5);
+        List<int> found = [];
+        tree.Release(Fill(cache, tree, [1, 1, 2, 2], out _, owner: "modest"));
+        for (int i = 0; i < 20; i++)
+        {
+            tree.Release(Fill(cache, tree, [3 + i, 3 + i, 4, 4], out _, owner: "greedy"));
+        }
+
+        // Six blocks are the greedy one's, more than its share, and of them the newest are left.
+        Assert.Equal(8, tree.IdleBlocks);
+        Assert.Equal(2, Found([1, 1, 2, 2]));
+        Assert.Equal(2, Found([22, 22, 4, 4]));
+        Assert.Equal(2, Found([20, 20, 4, 4]));
+        Assert.Equal(0, Found([19, 19, 4, 4]));
+
+        // Down to its share; then age decides.
+        Assert.True(tree.MakeRoom(2));
+        Assert.Equal((2, 0, 2), (Found([1, 1, 2, 2]), Found([20, 20, 4, 4]), Found([21, 21, 4, 4])));
+        Assert.True(tree.MakeRoom(4));
+        Assert.Equal((0, 2), (Found([1, 1, 2, 2]), Found([21, 21, 4, 4])));
+
+        int Found(int[] text)
+        {
+            tree.Match(tree.Root(null), text, found);
+            return found.Count;
+        }
     }
 }

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Reflection;
 using System.Text;
 using System.Text.Json.Nodes;
+using Antiphon.Engine;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
@@ -222,6 +223,28 @@ public sealed class AccessTests : IAsyncLifetime
         (_, JsonNode? same) = await server.PostAsync("/v1/completions", json, "key-one");
         Assert.Equal(0, (int)other!["usage"]!["prompt_tokens_details"]!["cached_tokens"]!);
         Assert.True((int)same!["usage"]!["prompt_tokens_details"]!["cached_tokens"]! > 0);
+    }
+
+    [Fact]
+    public async Task Many_prompts_under_one_key_do_not_push_out_the_prefixes_of_another()
+    {
+        await using RunningServer small = await RunningServer.StartAsync(
+            options =>
+            {
+                options.ApiKeys.Add("key-one");
+                options.ApiKeys.Add("key-two");
+            },
+            new EngineOptions { BlockCount = 64 });
+        string modest = $$"""{"prompt":"{{string.Concat(Enumerable.Repeat("The fox and the river went on. ", 8))}}","max_tokens":1}""";
+        await small.PostAsync("/v1/completions", modest, "key-one");
+        for (int i = 0; i < 40; i++)
+        {
+            await small.PostAsync("/v1/completions", $$"""{"prompt":"Story {{i}}. {{string.Concat(Enumerable.Repeat("A crow sat on a lamp. ", 12))}}","max_tokens":1}""", "key-two");
+        }
+
+        Assert.True(small.Engine.GetStatistics().PrefixEvictions > 64, "nothing had to be evicted");
+        (_, JsonNode? again) = await small.PostAsync("/v1/completions", modest, "key-one");
+        Assert.True((int)again!["usage"]!["prompt_tokens_details"]!["cached_tokens"]! > 16);
     }
 
     private static int FreePort()

@@ -12,7 +12,8 @@ internal sealed class SchemaFuzzer(JsonNode document, SchemaCheck check, Random 
     {
         ["model"] = ["tales", "tales", "tales", "gpt-4o-mini", "no such model"],
         ["id"] = ["name-1", "name-2", "name 3"],
-        ["role"] = ["user", "user", "user", "system", "assistant", "tool", "developer"],
+        ["role"] = ["user", "user", "user", "user", "user", "user", "assistant", "assistant", "tool", "tool", "system", "developer"],
+        ["arguments"] = ["{}", "{\"city\":\"Paris\"}", "", "not JSON"],
     };
 
     // Written where a string with this number stands: JSON that a JSON library would not write.
@@ -120,11 +121,11 @@ internal sealed class SchemaFuzzer(JsonNode document, SchemaCheck check, Random 
         return Encoding.UTF8.GetBytes(json);
     }
 
-    /// <summary>Text for a piece of a path; short, since Kestrel itself refuses longer request lines than 8 KiB, without a body.</summary>
+    /// <summary>Text for a piece of a path; short and without NUL, since Kestrel itself refuses NUL and longer request lines than 8 KiB, without a body.</summary>
     public string PathPiece()
     {
-        string text = OddTexts[random.Next(OddTexts.Length)];
-        return random.Next(3) == 0 ? "tales" : Uri.EscapeDataString(text[..Math.Min(text.Length, 200)]);
+        string text = OddTexts[random.Next(OddTexts.Length)].Replace("\0", string.Empty, StringComparison.Ordinal);
+        return text.Length == 0 || random.Next(3) == 0 ? "tales" : Uri.EscapeDataString(text[..Math.Min(text.Length, 200)]);
     }
 
     /// <summary>An object of the listed fields, made anew until it also fits what else the schema says of it.</summary>

@@ -84,9 +84,9 @@ internal static class ServeCommand
             });
             Listen(builder, parsed.GetValue(host)!, parsed.GetValue(port) ?? 8080, parsed.GetValue(adminPort), parsed.GetValue(certificate));
             await using WebApplication app = builder.Build();
-            app.MapAntiphon();
             try
             {
+                app.MapAntiphon();
                 await app.StartAsync(cancellationToken).ConfigureAwait(false);
             }
             catch (IOException failure)

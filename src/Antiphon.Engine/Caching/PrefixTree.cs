@@ -5,7 +5,8 @@ namespace Antiphon.Engine;
 
 /// <summary>
 /// The full cache blocks of past and running sequences, found by what stands in them. A node is a block; its children continue its text. The tree holds one
-/// reference to each of its blocks; a block that nobody else refers to is idle, and the one idle for longest is dropped when room is needed.
+/// reference to each of its blocks; a block that nobody else refers to is idle, and the one idle for longest is dropped when room is needed: first of owners whose
+/// idle blocks are more than their share, so that one who asks for much does not push out the rest.
 /// </summary>
 /// <remarks>
 /// <para>A block is found by a keyed hash over its salt, all tokens before it and its own, and then its tokens and its parent are compared, so equal hashes are not
@@ -27,25 +28,35 @@ internal sealed class PrefixTree
     private readonly int[] parents;
     private readonly int[] tokens;
 
-    // Idle blocks in a ring with a sentinel at index BlockCount, the one to drop first behind it.
+    // A block belongs to the owner of its parent, so what hangs together is dropped in the order of its idleness.
+    private readonly Dictionary<string, Owner> owners = [];
+    private readonly Owner?[] ownerOf;
+    private readonly int share;
+
+    // Each owner's idle blocks in a list, the one to drop first at its front; and when each became idle.
     private readonly int[] next;
     private readonly int[] previous;
+    private readonly long[] idleSince;
+    private long clock;
 
     /// <summary>An empty tree.</summary>
     /// <param name="cache">Where the blocks are.</param>
     /// <param name="hashMask">Which bits of the hash count: fewer than all only to test collisions.</param>
-    public PrefixTree(KvCache cache, ulong hashMask = ulong.MaxValue)
+    /// <param name="share">See <see cref="EngineOptions.PrefixShare"/>.</param>
+    public PrefixTree(KvCache cache, ulong hashMask = ulong.MaxValue, double share = 1)
     {
         this.hashMask = hashMask;
+        this.share = (int)(share * cache.BlockCount);
         this.cache = cache;
         nodes = new Dictionary<ulong, int>(cache.BlockCount);
         present = new bool[cache.BlockCount];
         hashes = new ulong[cache.BlockCount];
         parents = new int[cache.BlockCount];
         tokens = new int[checked(cache.BlockCount * cache.BlockSize)];
-        next = new int[cache.BlockCount + 1];
-        previous = new int[cache.BlockCount + 1];
-        next[cache.BlockCount] = previous[cache.BlockCount] = cache.BlockCount;
+        ownerOf = new Owner?[cache.BlockCount];
+        next = new int[cache.BlockCount];
+        previous = new int[cache.BlockCount];
+        idleSince = new long[cache.BlockCount];
     }
 
     /// <summary>Blocks that only the tree refers to.</summary>
@@ -161,7 +172,10 @@ internal sealed class PrefixTree
     }
 
     /// <summary>Enters the blocks of a sequence that became full and committed since the last time.</summary>
-    public void Enter(Sequence sequence, ref Path path)
+    /// <param name="sequence">The sequence.</param>
+    /// <param name="path">How far it is entered.</param>
+    /// <param name="owner">Whose blocks these are, where they begin a text that nobody else has; null: of nobody in particular.</param>
+    public void Enter(Sequence sequence, ref Path path, string? owner)
     {
         while (!path.Closed && (path.Count + 1) * cache.BlockSize <= sequence.Length)
         {
@@ -171,7 +185,7 @@ internal sealed class PrefixTree
             if (!nodes.TryGetValue(key, out int node))
             {
                 cache.Retain(block);
-                Add(key, block, path.Parent, text);
+                Add(key, block, path.Parent, text, owner);
                 node = block;
             }
             else if (!Holds(node, path.Parent, text))
@@ -211,11 +225,7 @@ internal sealed class PrefixTree
     {
         while (cache.FreeBlocks < blocks && IdleBlocks > 0)
         {
-            int block = next[cache.BlockCount];
-            Unlink(block);
-            nodes.Remove(hashes[block]);
-            present[block] = false;
-            cache.Release(block);
+            Drop(Victim());
             Evictions++;
         }
 
@@ -245,7 +255,7 @@ internal sealed class PrefixTree
             }
         }
 
-        for (int block = previous[cache.BlockCount]; block != cache.BlockCount; block = previous[block])
+        foreach (int block in nodes.Values.Where(block => cache.References(block) == 1).OrderByDescending(block => idleSince[block]))
         {
             ListWithAncestors(block);
         }
@@ -273,18 +283,61 @@ internal sealed class PrefixTree
         hash = saved;
         for (int i = blocks.Count - 1; i >= 0; i--)
         {
-            Add(blocks[i].Hash, blocks[i].Block, blocks[i].Parent, texts[i]);
+            Add(blocks[i].Hash, blocks[i].Block, NoBlock, texts[i], null);
+            parents[blocks[i].Block] = blocks[i].Parent;
             Link(blocks[i].Block);
         }
     }
 
-    private void Add(ulong key, int block, int parent, ReadOnlySpan<int> text)
+    private void Add(ulong key, int block, int parent, ReadOnlySpan<int> text, string? owner)
     {
         nodes.Add(key, block);
         present[block] = true;
         hashes[block] = key;
         parents[block] = parent;
         text.CopyTo(tokens.AsSpan(block * cache.BlockSize));
+        Owner its = parent == NoBlock ? OwnerOf(owner ?? "") : ownerOf[parent]!;
+        ownerOf[block] = its;
+        its.Blocks++;
+    }
+
+    /// <summary>Takes an idle block out and gives it back.</summary>
+    private void Drop(int block)
+    {
+        Unlink(block);
+        nodes.Remove(hashes[block]);
+        present[block] = false;
+        Owner owner = ownerOf[block]!;
+        ownerOf[block] = null;
+        if (--owner.Blocks == 0)
+        {
+            owners.Remove(owner.Name);
+        }
+
+        cache.Release(block);
+    }
+
+    /// <summary>The idle block to drop first. There must be one.</summary>
+    private int Victim()
+    {
+        Owner? chosen = null;
+        foreach (Owner owner in owners.Values)
+        {
+            if (owner.Idle > 0 && (chosen is null || Goes(owner, chosen)))
+            {
+                chosen = owner;
+            }
+        }
+
+        return chosen!.First;
+
+        bool Goes(Owner one, Owner other) => one.Idle > share == other.Idle > share ? idleSince[one.First] < idleSince[other.First] : one.Idle > share;
+    }
+
+    private Owner OwnerOf(string name)
+    {
+        ref Owner? owner = ref CollectionsMarshal.GetValueRefOrAddDefault(owners, name, out _);
+        return owner ??= new Owner(name);
     }
 
     private bool Holds(int node, int parent, ReadOnlySpan<int> text) =>
@@ -301,15 +354,62 @@ internal sealed class PrefixTree
 
     private void Link(int block)
     {
-        int last = previous[cache.BlockCount];
-        (next[last], previous[block], next[block], previous[cache.BlockCount]) = (block, last, cache.BlockCount, block);
+        Owner owner = ownerOf[block]!;
+        (previous[block], next[block]) = (owner.Last, NoBlock);
+        if (owner.Last == NoBlock)
+        {
+            owner.First = block;
+        }
+        else
+        {
+            next[owner.Last] = block;
+        }
+
+        owner.Last = block;
+        owner.Idle++;
+        idleSince[block] = ++clock;
         IdleBlocks++;
     }
 
     private void Unlink(int block)
     {
-        next[previous[block]] = next[block];
-        previous[next[block]] = previous[block];
+        Owner owner = ownerOf[block]!;
+        (int before, int after) = (previous[block], next[block]);
+        if (before == NoBlock)
+        {
+            owner.First = after;
+        }
+        else
+        {
+            next[before] = after;
+        }
+
+        if (after == NoBlock)
+        {
+            owner.Last = before;
+        }
+        else
+        {
+            previous[after] = before;
+        }
+
+        owner.Idle--;
         IdleBlocks--;
+    }
+
+    /// <summary>Whose blocks they are.</summary>
+    private sealed class Owner(string name)
+    {
+        public string Name => name;
+
+        /// <summary>Blocks in the tree.</summary>
+        public int Blocks { get; set; }
+
+        /// <summary>Those of them that are idle, from <see cref="First"/>, idle for longest, to <see cref="Last"/>.</summary>
+        public int Idle { get; set; }
+
+        public int First { get; set; } = NoBlock;
+
+        public int Last { get; set; } = NoBlock;
     }
 }

@@ -63,6 +63,9 @@ public sealed record GenerationRequest
     /// <summary>Requests share cached prefixes only with requests of the same salt; null is a salt of its own, shared by all that give none.</summary>
     public string? CacheSalt { get; init; }
 
+    /// <summary>Whose the prefixes are that the request leaves in the cache, for <see cref="EngineOptions.PrefixShare"/>; null: one owner for all requests that name none.</summary>
+    public string? CacheOwner { get; init; }
+
     /// <summary>Whether text is wanted. Without it no decoder runs and no string is made; stop strings need it.</summary>
     public bool WantText { get; init; } = true;
 

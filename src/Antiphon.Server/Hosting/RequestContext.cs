@@ -1,3 +1,4 @@
+using Antiphon.Engine;
 using Microsoft.Extensions.Options;
 
 namespace Antiphon.Server;
@@ -17,10 +18,14 @@ internal static class RequestContext
 
     public static ILogger Logger(this HttpContext context) => context.RequestServices.GetRequiredService<ILogger<ModelRegistry>>();
 
-    /// <summary>The salt of the prefix cache: the request's own, and the caller's key where callers are kept apart.</summary>
-    public static string? CacheSalt(this HttpContext context, string? requested)
+    /// <summary>A request as this caller's: prefixes that it leaves in the cache are its own, and kept apart from those of others where that is wanted.</summary>
+    public static GenerationRequest Owned(this HttpContext context, GenerationRequest request)
     {
-        string? key = context.ServerOptions().IsolateCacheByKey ? (string?)context.Items[KeyName] : null;
-        return key is null ? requested : $"{key}\n{requested}";
+        string? key = (string?)context.Items[KeyName];
+        return request with
+        {
+            CacheOwner = key,
+            CacheSalt = key is not null && context.ServerOptions().IsolateCacheByKey ? $"{key}\n{request.CacheSalt}" : request.CacheSalt,
+        };
     }
 }

@@ -15,7 +15,7 @@ internal static class ChatEndpoint
         var fields = new JsonFields(body.RootElement);
         using ModelLease lease = await context.Models().AcquireAsync(fields.String("model"), context.RequestAborted);
         ChatRequest request = ChatRequest.Read(fields, lease.Model, options, context.Logger());
-        GenerationRequest generation = request.Generation with { CacheSalt = context.CacheSalt(request.Generation.CacheSalt) };
+        GenerationRequest generation = context.Owned(request.Generation);
         using RequestTelemetry telemetry = context.Telemetry().Start("chat", lease.Model.Id, generation, context.TraceIdentifier);
         using GenerationSet set = GenerationSet.Submit(lease.Model.Engine, [generation], "messages", context.RequestAborted);
         telemetry.Follow(set.Generations[0]);

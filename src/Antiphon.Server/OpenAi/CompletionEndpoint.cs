@@ -16,11 +16,8 @@ internal static class CompletionEndpoint
         var fields = new JsonFields(body.RootElement);
         using ModelLease lease = await context.Models().AcquireAsync(fields.String("model"), context.RequestAborted);
         CompletionRequest request = CompletionRequest.Read(fields, lease.Model, options);
-        List<GenerationRequest> generations = [.. request.Prompts.Select(prompt => request.Generation with
-        {
-            PromptTokens = prompt,
-            CacheSalt = context.CacheSalt(request.Generation.CacheSalt),
-        })];
+        GenerationRequest owned = context.Owned(request.Generation);
+        List<GenerationRequest> generations = [.. request.Prompts.Select(prompt => owned with { PromptTokens = prompt })];
         using RequestTelemetry telemetry = context.Telemetry().Start("text_completion", lease.Model.Id, generations[0], context.TraceIdentifier);
         using GenerationSet set = GenerationSet.Submit(lease.Model.Engine, generations, "prompt", context.RequestAborted);
         telemetry.Follow(set.Generations[0]);

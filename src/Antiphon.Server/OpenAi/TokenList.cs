@@ -15,13 +15,12 @@ internal static class TokenList
         int count = 0;
         foreach (JsonElement entry in list.EnumerateArray())
         {
-            if (entry.ValueKind != JsonValueKind.Number || !JsonFields.TryWhole(entry, out long token) || token < 0 || token >= vocabulary)
-            {
-                bool isWhole = entry.ValueKind == JsonValueKind.Number && entry.GetRawText().All(char.IsAsciiDigit);
-                throw ApiException.Invalid(name, $"entry {count} must be a token id from 0 to {vocabulary - 1}", isWhole ? Unknown : null);
-            }
-
-            tokens[count++] = (int)token;
+            long token = -1;
+            bool whole = entry.ValueKind == JsonValueKind.Number && JsonFields.TryWhole(entry, out token) && token is >= 0 and <= int.MaxValue;
+            tokens[count] = whole && token < vocabulary
+                ? (int)token
+                : throw ApiException.Invalid(name, $"entry {count} must be a token id from 0 to {vocabulary - 1}", whole ? Unknown : null);
+            count++;
         }
 
         return tokens;
