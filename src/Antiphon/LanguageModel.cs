@@ -277,20 +277,22 @@ public sealed class LanguageModel : IAsyncDisposable
         progress?.Report(new LoadProgress("opening", 0));
         ModelSource source = open();
         LoadedModel? loaded = null;
+        Task<ModelText>? reading = null;
         try
         {
+            // The vocabulary takes about as long as the weights, most of it on one processor.
             cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new LoadProgress("reading the tokenizer", 0.05));
-            ModelText text = ModelText.Read(source, options.ChatTemplate);
-            cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new LoadProgress("reading the weights", 0.2));
+            reading = Task.Run(() => ModelText.Read(source, options.ChatTemplate), CancellationToken.None);
+            progress?.Report(new LoadProgress("reading the weights", 0.05));
             loaded = ModelLoader.Load(source, new ModelLoadOptions
             {
                 Threads = options.Threads ?? 0,
                 Precision = options.Precision,
                 Adapters = options.Adapters,
-                Progress = new WeightProgress(progress, cancellationToken),
+                Progress = new WeightProgress(progress, reading, cancellationToken),
             });
+            progress?.Report(new LoadProgress("reading the tokenizer", 0.9));
+            ModelText text = reading.GetAwaiter().GetResult();
             if (text.Tokenizer.VocabularySize > loaded.Backend.VocabularySize)
             {
                 throw new ModelFormatException(
@@ -305,6 +307,8 @@ public sealed class LanguageModel : IAsyncDisposable
         }
         catch
         {
+            // The source stays open until nobody reads it any more; the first failure is the one to tell.
+            _ = reading?.ContinueWith(static task => task.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).GetAwaiter().GetResult();
             (loaded ?? (IDisposable)source).Dispose();
             throw;
         }
@@ -384,13 +388,18 @@ public sealed class LanguageModel : IAsyncDisposable
         }
     }
 
-    /// <summary>The loader's share of the whole; a report is also where loading can be stopped.</summary>
-    private sealed class WeightProgress(IProgress<LoadProgress>? progress, CancellationToken cancellationToken) : IProgress<double>
+    /// <summary>The loader's share of the whole; a report is also where loading can be stopped, by the caller or by a tokenizer that cannot be read.</summary>
+    private sealed class WeightProgress(IProgress<LoadProgress>? progress, Task<ModelText> reading, CancellationToken cancellationToken) : IProgress<double>
     {
         public void Report(double value)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new LoadProgress("reading the weights", 0.2 + (0.75 * value)));
+            if (reading.IsFaulted)
+            {
+                reading.GetAwaiter().GetResult();
+            }
+
+            progress?.Report(new LoadProgress("reading the weights", 0.05 + (0.85 * value)));
         }
     }
 }

@@ -4,19 +4,49 @@ using Antiphon.Kernels.Packed;
 namespace Antiphon.Models;
 
 /// <summary>Decides in which layout a matrix is kept: that of its file, or packed for this machine's generated kernels.</summary>
-internal sealed unsafe class MatrixPlacement(PackedKernels? kernels, ComputeTeam team, bool mapped)
+internal sealed unsafe class MatrixPlacement : IDisposable
 {
+    private readonly PackedKernels? kernels;
+    private readonly ComputeTeam team;
+    private readonly ModelSource source;
+    private readonly IProgress<double>? progress;
+    private readonly Task? ahead;
+    private readonly long allBytes;
+    private long placedBytes;
+
+    private MatrixPlacement(PackedKernels? kernels, ComputeTeam team, ModelSource source, IProgress<double>? progress)
+    {
+        this.kernels = kernels;
+        this.team = team;
+        this.source = source;
+        this.progress = progress;
+        allBytes = source.Tensors.Sum(tensor => tensor.ByteCount);
+        if (kernels is not null)
+        {
+            // While weights are packed, another thread reads on in the file and makes the code that the first step will need.
+            ahead = Task.Run(() => Prepare(kernels, source));
+        }
+    }
+
     /// <summary>What a precision means on this machine.</summary>
-    public static MatrixPlacement Create(MatrixPrecision precision, ComputeTeam team, WeightStore store, ModelSource source)
+    /// <param name="precision">The precision.</param>
+    /// <param name="team">Who packs.</param>
+    /// <param name="store">Keeps the kernels.</param>
+    /// <param name="source">The files.</param>
+    /// <param name="progress">Told the share of bytes that have their place, from 0 to 1.</param>
+    public static MatrixPlacement Create(MatrixPrecision precision, ComputeTeam team, WeightStore store, ModelSource source, IProgress<double>? progress)
     {
         if (precision == MatrixPrecision.Fast && PackedKernels.TryCreate(null, out PackedKernels? kernels, out _))
         {
             store.Keep(kernels);
-            return new MatrixPlacement(kernels, team, source.IsFileMapping);
+            return new MatrixPlacement(kernels, team, source, progress);
         }
 
-        return new MatrixPlacement(null, team, mapped: false);
+        return new MatrixPlacement(null, team, source, progress);
     }
+
+    /// <summary>Waits for what runs beside the packing. A kernel that could not be made is tried again, and its failure told, where it is needed.</summary>
+    public void Dispose() => ahead?.ContinueWith(static task => task.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).Wait();
 
     /// <summary>Makes the matrix of a tensor.</summary>
     /// <param name="format">Its format.</param>
@@ -27,17 +57,35 @@ internal sealed unsafe class MatrixPlacement(PackedKernels? kernels, ComputeTeam
     /// <param name="exact">Whether it stays as it is: small differences would change what follows (routers), or it is changed next (adapters).</param>
     public WeightMatrix Place(TensorFormat format, int rows, int columns, byte* data, long bytes, bool exact)
     {
+        WeightMatrix matrix;
         if (kernels is null || exact || columns == 0 || !PackedKernels.Supports(format))
         {
-            return WeightMatrix.Create(format, rows, columns, data, bytes);
+            matrix = WeightMatrix.Create(format, rows, columns, data, bytes);
         }
-
-        WeightMatrix packed = kernels.Pack(format, rows, columns, data, bytes, team);
-        if (mapped)
+        else
         {
-            PackedMemory.ReleaseFilePages(data, bytes);
+            matrix = kernels.Pack(format, rows, columns, data, bytes, team);
+            if (source.IsFileMapping)
+            {
+                PackedMemory.ReleaseFilePages(data, bytes);
+            }
         }
 
-        return packed;
+        placedBytes += bytes;
+        progress?.Report(Math.Min(1, placedBytes / (double)Math.Max(1, allBytes)));
+        return matrix;
+    }
+
+    private static void Prepare(PackedKernels kernels, ModelSource source)
+    {
+        if (source.IsFileMapping)
+        {
+            foreach (TensorView tensor in source.Tensors)
+            {
+                PackedMemory.ReadAhead((byte*)tensor.Data, tensor.ByteCount);
+            }
+        }
+
+        kernels.Prepare(source.Tensors.Where(tensor => tensor.Shape.Count > 1).Select(tensor => tensor.Format));
     }
 }

@@ -29,7 +29,7 @@ public sealed record ModelLoadOptions
     /// <summary>Changes the spec before weights are bound to it: for what a file's metadata cannot say. Null (default) takes the file's word.</summary>
     public Func<ModelSpec, ModelSpec>? AdjustSpec { get; init; }
 
-    /// <summary>Told the share of layers bound so far, from 0 to 1.</summary>
+    /// <summary>Told the share of the file's bytes that have their place in memory, from 0 to 1.</summary>
     public IProgress<double>? Progress { get; init; }
 }
 

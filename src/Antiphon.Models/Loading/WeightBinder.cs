@@ -5,13 +5,12 @@ namespace Antiphon.Models;
 /// <summary>Binds a file's weights to a spec.</summary>
 internal sealed unsafe class WeightBinder(ModelSpec spec, WeightReader reader)
 {
-    public ModelWeights Bind(IProgress<double>? progress)
+    public ModelWeights Bind()
     {
         var layers = new LayerWeights[spec.Layers.Count];
         for (int i = 0; i < layers.Length; i++)
         {
             layers[i] = Layer(i);
-            progress?.Report((i + 1.0) / layers.Length);
         }
 
         WeightMatrix embeddings = reader.Matrix("token_embd", spec.VocabularySize, spec.Width);
