@@ -7,6 +7,8 @@ namespace Antiphon.Kernels.Packed;
 /// <summary>Expands consecutive packed tiles into bfloat16 tiles in memory.</summary>
 internal static class ExpandKernel
 {
+    private const int PrefetchDistance = 4096;
+
     /// <summary>Generates the kernel of a format that has codes.</summary>
     public static GeneratedCode Generate(PackedFormat format)
     {
@@ -32,6 +34,11 @@ internal static class ExpandKernel
             code.add(weights, format.HeaderBytes);
             code.Label(ref noHeader);
             code.nop();
+        }
+
+        for (int line = 0; line < format.TileBytes; line += 64)
+        {
+            code.prefetcht0(__byte_ptr[weights + PrefetchDistance + line]);
         }
 
         expander.EmitTile(weights, __zmmword_ptr[output]);
