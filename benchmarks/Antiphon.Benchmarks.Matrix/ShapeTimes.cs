@@ -57,7 +57,7 @@ internal static unsafe class ShapeTimes
             }
         }
 
-        using NativeBuffer<float> y = new((long)rows * tokens);
+        using NativeBuffer<float> y = new((long)rows * tokens, hugePages: true);
         List<double> products = [];
         List<double> inputs = [];
         List<double> peaks = [];

@@ -8,7 +8,7 @@ namespace Antiphon.Kernels.Packed;
 /// </summary>
 internal sealed unsafe class PackedInput : IDisposable
 {
-    private const long LeastRoom = 1 << 20;
+    private const long LeastRoom = 2 << 20;
 
     private NativeBuffer<byte> buffer = new(0);
     private PackedKernels? packedFor;
@@ -35,7 +35,7 @@ internal sealed unsafe class PackedInput : IDisposable
         if (buffer.Length < needed)
         {
             buffer.Dispose();
-            buffer = new NativeBuffer<byte>(Math.Max(2 * needed, LeastRoom));
+            buffer = new NativeBuffer<byte>(Math.Max(2 * needed, LeastRoom), hugePages: true);
         }
 
         bool tiles = kernels.Tier == KernelTier.Amx;
