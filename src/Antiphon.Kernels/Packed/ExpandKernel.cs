@@ -20,6 +20,7 @@ internal static class ExpandKernel
         AssemblerRegister64 tiles = kernel.TakeArgument(TileArguments.TilesField);
         AssemblerRegister64 tilesToHeader = kernel.Take();
         TileExpander expander = TileExpander.Create(format, kernel, scratch);
+        expander.PrefetchBetweenRows(weights, PrefetchDistance);
         expander.EmitConstants();
         code.mov(tilesToHeader, 1);
         Label next = code.CreateLabel();
@@ -34,11 +35,6 @@ internal static class ExpandKernel
             code.add(weights, format.HeaderBytes);
             code.Label(ref noHeader);
             code.nop();
-        }
-
-        for (int line = 0; line < format.TileBytes; line += 64)
-        {
-            code.prefetcht0(__byte_ptr[weights + PrefetchDistance + line]);
         }
 
         expander.EmitTile(weights, __zmmword_ptr[output]);

@@ -8,7 +8,7 @@ namespace Antiphon.Kernels.Packed;
 /// </summary>
 internal sealed unsafe class PackedInput : IDisposable
 {
-    private const long LeastRoom = 2 << 20;
+    private const long LeastRoom = 1 << 20;
 
     private NativeBuffer<byte> buffer = new(0);
     private PackedKernels? packedFor;
