@@ -82,6 +82,8 @@ internal static unsafe class KernelTimes
         using NativeBuffer<float> y = new(sliceRows * 16);
         List<double> reads = [];
         List<double>[] rates = [[], []];
+        using Activations single = new();
+        using Activations several = new();
         for (int pass = 0; pass < 8; pass++)
         {
             for (int first = 0, part = 0; first + sliceRows <= rows; first += sliceRows, part++)
@@ -92,7 +94,7 @@ internal static unsafe class KernelTimes
                 }
 
                 int tokens = part % 2 == 0 ? 1 : 16;
-                using Activations x = new();
+                Activations x = tokens == 1 ? single : several;
                 x.Reset(tokens, Columns);
                 WeightMatrix slice = matrix.Slice(first, sliceRows);
                 long start = Stopwatch.GetTimestamp();

@@ -6,6 +6,7 @@ using Antiphon.Kernels.Packed;
 
 // usage: Antiphon.Benchmarks.Matrix kernels [format ...]: each kernel alone on one thread, shortest of many short runs, which other processes hardly disturb.
 // usage: Antiphon.Benchmarks.Matrix pack [threads] [format ...]: how fast weights are packed.
+// usage: Antiphon.Benchmarks.Matrix shapes threads tokens rounds format ... [ROWSxCOLUMNS ...]: each matrix of a layer by itself, its input's packing apart.
 // usage: Antiphon.Benchmarks.Matrix [threads] [rounds] [format ...]
 // All weight matrices of Qwen3-0.6B with random values, multiplied as a decode step, a batch of decode steps and a prompt would.
 // Every figure is a median over rounds, beside the limit measured in the same rounds. ANTIPHON_ISA chooses the tier.
@@ -17,6 +18,11 @@ if (args is ["kernels", ..])
 if (args is ["pack", ..])
 {
     return PackTimes.Print(args[1..]);
+}
+
+if (args is ["shapes", _, _, _, _, ..])
+{
+    return ShapeTimes.Print(args[1..]);
 }
 
 int threads = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : CpuFeatures.Current.Cores;

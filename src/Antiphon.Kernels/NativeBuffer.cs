@@ -7,21 +7,32 @@ namespace Antiphon.Kernels;
 public sealed unsafe class NativeBuffer<T> : IDisposable
     where T : unmanaged
 {
-    private const nuint Alignment = 64;
+    private const nuint SmallAlignment = 64;
+    private const nuint HugePage = 2 << 20;
 
     private void* allocation;
     private T* pointer;
 
     /// <summary>Allocates <paramref name="length"/> zeroed elements.</summary>
-    public NativeBuffer(long length)
+    /// <param name="length">How many.</param>
+    /// <param name="hugePages">
+    /// Asks the system for huge pages, if the buffer fills one: for memory that is used as a whole and again and again. Touching a byte then takes 2 MiB.
+    /// </param>
+    public NativeBuffer(long length, bool hugePages = false)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         nuint bytes = checked((nuint)length * (nuint)sizeof(T));
+        hugePages &= bytes >= HugePage;
+        nuint alignment = hugePages ? HugePage : SmallAlignment;
 
         // Large zeroed allocations are fresh pages of the system: they take memory, and time, only when they are touched. A cache's pool relies on that.
-        allocation = NativeMemory.AllocZeroed(checked(bytes + Alignment));
-        pointer = (T*)(((nuint)allocation + Alignment - 1) & ~(Alignment - 1));
+        allocation = NativeMemory.AllocZeroed(checked(bytes + alignment));
+        pointer = (T*)(((nuint)allocation + alignment - 1) & ~(alignment - 1));
         Length = length;
+        if (hugePages)
+        {
+            Packed.PackedMemory.PreferHugePages(pointer, (long)bytes);
+        }
     }
 
     /// <summary>Frees the memory of a buffer that was not disposed.</summary>

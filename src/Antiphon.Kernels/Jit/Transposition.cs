@@ -13,42 +13,54 @@ internal static class Transposition
         [zmm16, zmm17, zmm18, zmm19, zmm20, zmm21, zmm22, zmm23, zmm24, zmm25, zmm26, zmm27, zmm28, zmm29, zmm30, zmm31];
 
     /// <summary>Takes the rows in zmm0..zmm15 and leaves the columns in the registers returned; all 32 registers change.</summary>
-    public static AssemblerRegisterZMM[] Emit(Assembler code)
+    /// <param name="code">Receives the instructions.</param>
+    /// <param name="between">Called after each of the 64 instructions: may add others that use no vector register.</param>
+    public static AssemblerRegisterZMM[] Emit(Assembler code, Action? between = null)
     {
         // Pairs of rows, then groups of four: High[4g + i] holds columns i, 4 + i, 8 + i, 12 + i of rows 4g .. 4g + 3.
         for (int i = 0; i < 16; i += 2)
         {
             code.vunpcklps(High[i], Low[i], Low[i + 1]);
+            between?.Invoke();
             code.vunpckhps(High[i + 1], Low[i], Low[i + 1]);
+            between?.Invoke();
         }
 
         for (int g = 0; g < 16; g += 4)
         {
             code.vunpcklpd(Low[g], High[g], High[g + 2]);
+            between?.Invoke();
             code.vunpckhpd(Low[g + 1], High[g], High[g + 2]);
+            between?.Invoke();
             code.vunpcklpd(Low[g + 2], High[g + 1], High[g + 3]);
+            between?.Invoke();
             code.vunpckhpd(Low[g + 3], High[g + 1], High[g + 3]);
+            between?.Invoke();
         }
 
         // The 128-bit parts: a 4 x 4 transposition for each i.
-        AssemblerRegisterZMM[] columns = new AssemblerRegisterZMM[16];
         for (int i = 0; i < 4; i++)
         {
-            code.vshuff32x4(High[4 * i], Low[i], Low[4 + i], 0x88);
-            code.vshuff32x4(High[(4 * i) + 1], Low[i], Low[4 + i], 0xDD);
-            code.vshuff32x4(High[(4 * i) + 2], Low[8 + i], Low[12 + i], 0x88);
-            code.vshuff32x4(High[(4 * i) + 3], Low[8 + i], Low[12 + i], 0xDD);
+            Shuffle(High[4 * i], Low[i], Low[4 + i], 0x88);
+            Shuffle(High[(4 * i) + 1], Low[i], Low[4 + i], 0xDD);
+            Shuffle(High[(4 * i) + 2], Low[8 + i], Low[12 + i], 0x88);
+            Shuffle(High[(4 * i) + 3], Low[8 + i], Low[12 + i], 0xDD);
         }
 
         for (int i = 0; i < 4; i++)
         {
-            code.vshuff32x4(Low[i], High[4 * i], High[(4 * i) + 2], 0x88);
-            code.vshuff32x4(Low[8 + i], High[4 * i], High[(4 * i) + 2], 0xDD);
-            code.vshuff32x4(Low[4 + i], High[(4 * i) + 1], High[(4 * i) + 3], 0x88);
-            code.vshuff32x4(Low[12 + i], High[(4 * i) + 1], High[(4 * i) + 3], 0xDD);
+            Shuffle(Low[i], High[4 * i], High[(4 * i) + 2], 0x88);
+            Shuffle(Low[8 + i], High[4 * i], High[(4 * i) + 2], 0xDD);
+            Shuffle(Low[4 + i], High[(4 * i) + 1], High[(4 * i) + 3], 0x88);
+            Shuffle(Low[12 + i], High[(4 * i) + 1], High[(4 * i) + 3], 0xDD);
         }
 
-        Low.CopyTo(columns, 0);
-        return columns;
+        return [.. Low];
+
+        void Shuffle(AssemblerRegisterZMM to, AssemblerRegisterZMM a, AssemblerRegisterZMM b, byte parts)
+        {
+            code.vshuff32x4(to, a, b, parts);
+            between?.Invoke();
+        }
     }
 }

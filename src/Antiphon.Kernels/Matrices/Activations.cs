@@ -42,7 +42,7 @@ public sealed unsafe class Activations : IDisposable
             buffer.Dispose();
 
             // Experts get another number of rows at every step: ample room, which costs nothing until it is touched, ends the growing early.
-            buffer = new NativeBuffer<float>(Math.Max(2 * needed, LeastRoom));
+            buffer = new NativeBuffer<float>(Math.Max(2 * needed, LeastRoom), hugePages: true);
         }
 
         Packed.Forget();

@@ -10,6 +10,9 @@ internal static class AmxOutput
     /// <summary>Bytes of scratch memory for one tile.</summary>
     public const int ScratchBytes = 1024;
 
+    /// <summary>How often <see cref="EmitTransposed"/> calls back.</summary>
+    public const int Places = 16 + 64 + 16;
+
     /// <summary>Emits the transposition and the stores of one tile. All vector registers change.</summary>
     /// <param name="kernel">The kernel.</param>
     /// <param name="tile">The accumulators.</param>
@@ -25,34 +28,40 @@ internal static class AmxOutput
         AssemblerRegister64 output,
         AssemblerMemoryOperand? tokens)
     {
+        kernel.Code.tilestored(__[scratch + (sixtyFour * 1)], tile);
+        EmitTransposed(kernel, __zmmword_ptr[scratch], output, tokens);
+    }
+
+    /// <summary>Emits the transposition and the stores of a tile in memory. All vector registers change.</summary>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="tile">The tile, <see cref="ScratchBytes"/> bytes.</param>
+    /// <param name="output">Holds the address of the first token's 16 outputs; moves behind the last token.</param>
+    /// <param name="tokens">How many tokens there are, from 1 to 16; null: 16.</param>
+    /// <param name="between">Called <see cref="Places"/> times on the way: may add instructions that use no vector register.</param>
+    public static void EmitTransposed(
+        KernelAssembler kernel, AssemblerMemoryOperand tile, AssemblerRegister64 output, AssemblerMemoryOperand? tokens, Action? between = null)
+    {
         Assembler code = kernel.Code;
-        code.tilestored(__[scratch + (sixtyFour * 1)], tile);
         for (int row = 0; row < 16; row++)
         {
-            code.vmovups(new AssemblerRegisterZMM(Register.ZMM0 + row), __zmmword_ptr[scratch + (64 * row)]);
+            code.vmovups(new AssemblerRegisterZMM(Register.ZMM0 + row), tile + (64 * row));
+            between?.Invoke();
         }
 
-        Label done = code.CreateLabel();
-        AssemblerRegister64 left = kernel.Take();
-        if (tokens is { } count)
-        {
-            code.mov(left, count);
-        }
-
-        AssemblerRegisterZMM[] columns = Transposition.Emit(code);
+        AssemblerRegisterZMM[] columns = Transposition.Emit(code, between);
         for (int token = 0; token < 16; token++)
         {
-            code.vmovups(__zmmword_ptr[output], columns[token]);
-            code.add(output, kernel.Argument(TileArguments.OutputStrideField));
-            if (tokens is not null)
+            Label missing = code.CreateLabel();
+            if (tokens is { } count && token > 0)
             {
-                code.dec(left);
-                code.jz(done);
+                code.cmp(count, token);
+                code.jbe(missing);
             }
-        }
 
-        code.Label(ref done);
-        code.nop();
-        kernel.Release(left);
+            code.vmovups(__zmmword_ptr[output], columns[token]);
+            code.Label(ref missing);
+            code.add(output, kernel.Argument(TileArguments.OutputStrideField));
+            between?.Invoke();
+        }
     }
 }

@@ -69,6 +69,7 @@ internal static class AmxStreamKernel
         }
 
         TileExpander? expander = format.Codes == PackedCodes.Values ? null : TileExpander.Create(format, kernel, scratch);
+        expander?.PrefetchBetweenRows(weights, PrefetchDistance);
         expander?.EmitConstants();
         AssemblerRegister64 temporary = kernel.Take();
         code.mov(temporary, kernel.Argument(TileArguments.ConfigField));
@@ -143,7 +144,6 @@ internal static class AmxStreamKernel
                 code.nop();
             }
 
-            EmitPrefetches(format.TileBytes);
             code.lea(temporary, __[scratch + (written * 1) + RingAt]);
             expander.EmitTile(weights, __zmmword_ptr[temporary]);
             code.add(weights, format.TileBytes);
@@ -162,19 +162,15 @@ internal static class AmxStreamKernel
             code.cmove(place, temporary);
         }
 
-        void EmitPrefetches(int bytes)
-        {
-            for (int at = 0; at < bytes; at += 64)
-            {
-                code.prefetcht0(__byte_ptr[weights + PrefetchDistance + at]);
-            }
-        }
-
         void EmitProducts()
         {
             if (expander is null)
             {
-                EmitPrefetches(TileBytes);
+                for (int at = 0; at < TileBytes; at += 64)
+                {
+                    code.prefetcht0(__byte_ptr[weights + PrefetchDistance + at]);
+                }
+
                 code.tileloadd(Tile(4), __[weights + (sixtyFour * 1)]);
                 code.add(weights, TileBytes);
             }

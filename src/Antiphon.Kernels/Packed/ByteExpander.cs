@@ -51,7 +51,9 @@ internal sealed class ByteExpander(PackedFormat format, KernelAssembler kernel, 
             EmitRow(low0, codes, 2 * pair, zmm20, zmm21);
             EmitRow(low1, high1, (2 * pair) + 1, zmm22, zmm23);
             Code.vmovdqa64(destination + (128 * pair), low0);
+            AfterRow?.Invoke(2 * pair);
             Code.vmovdqa64(destination + (128 * pair) + 64, low1);
+            AfterRow?.Invoke((2 * pair) + 1);
         }
     }
 

@@ -7,6 +7,8 @@ namespace Antiphon.Kernels.Packed;
 /// <summary>Expands consecutive packed tiles into bfloat16 tiles in memory.</summary>
 internal static class ExpandKernel
 {
+    private const int PrefetchDistance = 4096;
+
     /// <summary>Generates the kernel of a format that has codes.</summary>
     public static GeneratedCode Generate(PackedFormat format)
     {
@@ -18,6 +20,7 @@ internal static class ExpandKernel
         AssemblerRegister64 tiles = kernel.TakeArgument(TileArguments.TilesField);
         AssemblerRegister64 tilesToHeader = kernel.Take();
         TileExpander expander = TileExpander.Create(format, kernel, scratch);
+        expander.PrefetchBetweenRows(weights, PrefetchDistance);
         expander.EmitConstants();
         code.mov(tilesToHeader, 1);
         Label next = code.CreateLabel();

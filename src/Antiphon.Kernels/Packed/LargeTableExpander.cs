@@ -51,6 +51,7 @@ internal sealed class LargeTableExpander(PackedFormat format, KernelAssembler ke
 
             Code.vpermw(low, word, low);
             Code.vmovdqa64(destination + (64 * row), low);
+            AfterRow?.Invoke(row);
         }
     }
 

@@ -35,7 +35,7 @@ internal sealed unsafe class PackedInput : IDisposable
         if (buffer.Length < needed)
         {
             buffer.Dispose();
-            buffer = new NativeBuffer<byte>(Math.Max(2 * needed, LeastRoom));
+            buffer = new NativeBuffer<byte>(Math.Max(2 * needed, LeastRoom), hugePages: true);
         }
 
         bool tiles = kernels.Tier == KernelTier.Amx;

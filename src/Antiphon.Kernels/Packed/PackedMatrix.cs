@@ -14,8 +14,9 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
     // From here on weights are expanded once for all tokens rather than once for every few groups.
     private const int PanelTokens = (16 * AmxStreamKernel.MaxGroups) + 1;
 
-    // Strips that share a pass over the activations.
-    private const int PanelStrips = 8;
+    // Longest chain that a panel takes whole; a longer one is cut, so that the panel keeps enough strips.
+    private const int MostPanelSteps = 128;
+    private const int PanelPartSteps = 96;
 
     // As many as a layer has with one input.
     private const int MaxTogether = 4;
@@ -146,11 +147,23 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         {
             work.Panel = true;
             work.Kernel = format.Codes == PackedCodes.Values ? null : kernels.Expand(format);
+            int parts = work.Steps <= MostPanelSteps ? 1 : (work.Steps + PanelPartSteps - 1) / PanelPartSteps;
+            work.PanelSteps = parts == 1 ? work.Steps : ((work.Steps / parts) + PackedFormat.SuperTiles) / PackedFormat.SuperTiles * PackedFormat.SuperTiles;
         }
 
         // Small enough that a slow worker leaves work to others, large enough that starting a kernel does not count.
-        int most = work.Panel ? PanelStrips : (int)Math.Max(1, (512 << 10) / work.StripBytes);
-        work.ChunkStrips = team.Size == 1 && !work.Panel ? work.Strips : Math.Clamp(work.Strips / (4 * team.Size), 1, most);
+        // All activations pass by a panel, so the more strips it has the less often they come from memory; half of the cache is left to them and the outputs.
+        int most = (int)Math.Max(1, (512 << 10) / work.StripBytes);
+        if (work.Panel)
+        {
+            int fitting = CpuFeatures.Current.Level2Bytes / 2 / (work.PanelSteps * 1024) & ~1;
+            work.ChunkStrips = Math.Clamp((work.Strips / (2 * team.Size)) + 1 & ~1, 2, Math.Max(2, fitting));
+        }
+        else
+        {
+            work.ChunkStrips = team.Size == 1 ? work.Strips : Math.Clamp(work.Strips / (4 * team.Size), 1, most);
+        }
+
         products.Add(work, (work.Strips + work.ChunkStrips - 1) / work.ChunkStrips);
     }
 
@@ -205,6 +218,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         public bool Panel;
         public int Tokens;
         public int Steps;
+        public int PanelSteps;
         public long StripBytes;
         public int Strips;
         public int ChunkStrips;
@@ -261,12 +275,14 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
 
         private readonly long ScratchBytes(int strips) =>
             Kernels.Tier != KernelTier.Amx ? Avx512Kernel.ScratchBytes(Tokens)
-            : Panel ? PanelAt + ((long)strips * PanelStripBytes)
+            : Panel ? PanelAt + SumBytes(strips) + (strips * PanelStripBytes)
             : AmxStreamKernel.ScratchBytes;
 
         private static int PanelAt => Math.Max(AmxPanelKernel.ScratchBytes, TileExpander.ScratchBytes);
 
-        private readonly long PanelStripBytes => Format.Codes == PackedCodes.Values ? 0 : Steps * 1024L;
+        private readonly long SumBytes(int strips) => PanelSteps == Steps ? 0 : (long)strips * Groups * AmxPanelKernel.SumBytes;
+
+        private readonly long PanelStripBytes => Format.Codes == PackedCodes.Values ? 0 : PanelSteps * 1024L;
 
         private readonly void Run(int first, int strips, float* output, int stride, int worker)
         {
@@ -304,44 +320,69 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
 
         private readonly void RunPanel(TileArguments arguments, int strips)
         {
-            byte* panel = arguments.Weights;
-            long panelStrip = StripBytes;
+            byte* weights = arguments.Weights;
+            byte* sums = arguments.Scratch + PanelAt;
+            byte* panel = sums + SumBytes(strips);
             byte* output = arguments.Output;
-            if (Kernel is not null)
+            for (int step = 0; step < Steps; step += PanelSteps)
             {
-                panel = arguments.Scratch + PanelAt;
-                panelStrip = PanelStripBytes;
-                arguments.Output = panel;
-                Kernel.Run(&arguments);
-            }
-
-            // A few hundred tokens at a time would not fit the cache beside the panel: all strips for 32 tokens, then the next 32.
-            for (int group = 0; group < Groups; group += 2)
-            {
-                int groups = Math.Min(2, Groups - group);
-                int tokens = group + groups == Groups ? LastTokens : 16;
-                TileConfig config = AmxPanelKernel.Config(groups, tokens);
-                arguments.StripBytes = (nint)panelStrip;
-                arguments.Input = Input + (group * (long)arguments.GroupBytes);
-                arguments.LastStride = 4 * tokens;
-                arguments.Tokens = tokens;
-                arguments.Config = &config;
-                if (strips >= 2)
+                arguments.Steps = Math.Min(PanelSteps, Steps - step);
+                arguments.Resume = step > 0 ? 1 : 0;
+                arguments.Keep = step + PanelSteps < Steps ? 1 : 0;
+                if (Kernel is null)
                 {
-                    arguments.Weights = panel;
-                    arguments.Output = output + (16L * group * arguments.OutputStride);
-                    arguments.Counter0 = strips / 2;
-                    Kernels.Panel(2, groups).Run(&arguments);
+                    panel = weights + (step * 1024L);
+                    arguments.StripBytes = (nint)StripBytes;
+                }
+                else
+                {
+                    arguments.StripBytes = (nint)PanelStripBytes;
+                    for (int strip = 0; strip < strips; strip++)
+                    {
+                        arguments.Weights = weights + (strip * StripBytes) + Format.TileOffset(step) - Format.HeaderBytes;
+                        arguments.Tiles = arguments.Steps;
+                        arguments.Output = panel + (strip * PanelStripBytes);
+                        Kernel.Run(&arguments);
+                    }
                 }
 
-                if (strips % 2 == 1)
+                // A few hundred tokens at a time would not fit the cache beside the panel: all strips for 32 tokens, then the next 32.
+                for (int group = 0; group < Groups; group += 2)
                 {
-                    arguments.Weights = panel + ((strips - 1) * panelStrip);
-                    arguments.Output = output + (64L * (strips - 1)) + (16L * group * arguments.OutputStride);
-                    arguments.Counter0 = 1;
-                    Kernels.Panel(1, groups).Run(&arguments);
+                    int groups = Math.Min(2, Groups - group);
+                    int tokens = group + groups == Groups ? LastTokens : 16;
+                    TileConfig config = AmxPanelKernel.Config(groups, tokens);
+                    byte* next = group + groups < Groups ? InputAt(group + 2, step) : InputAt(0, arguments.Keep != 0 ? step + PanelSteps : 0);
+                    arguments.Input = InputAt(group, step);
+                    arguments.SecondInput = InputAt(group + groups - 1, step);
+                    arguments.NextInput = (nint)(next - arguments.Input);
+                    arguments.LastStride = 4 * tokens;
+                    arguments.Tokens = tokens;
+                    arguments.Config = &config;
+                    byte* groupOutput = output + (16L * group * arguments.OutputStride);
+                    byte* groupSums = sums + ((long)group * strips * AmxPanelKernel.SumBytes);
+                    if (strips >= 2)
+                    {
+                        arguments.Weights = panel;
+                        arguments.Output = groupOutput;
+                        arguments.Sums = groupSums;
+                        arguments.Counter0 = strips / 2;
+                        Kernels.Panel(2, groups).Run(&arguments);
+                    }
+
+                    if (strips % 2 == 1)
+                    {
+                        arguments.Weights = panel + ((strips - 1) * arguments.StripBytes);
+                        arguments.Output = groupOutput + (64L * (strips - 1));
+                        arguments.Sums = groupSums + ((strips - 1L) * groups * AmxPanelKernel.SumBytes);
+                        arguments.Counter0 = 1;
+                        Kernels.Panel(1, groups).Run(&arguments);
+                    }
                 }
             }
         }
+
+        /// <summary>Where a group's activations begin for a step; the next group's lie at once behind the last step's.</summary>
+        private readonly byte* InputAt(int group, int step) => Input + (group * Steps * 1024L) + (step * 64L * (group == Groups - 1 ? LastTokens : 16));
     }
 }

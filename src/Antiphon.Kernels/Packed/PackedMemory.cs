@@ -39,6 +39,21 @@ public sealed unsafe partial class PackedMemory : SafeHandle
         _ = Advise(pages, size + slack, AdviseHugePages);
     }
 
+    /// <summary>Asks for huge pages behind memory that is used as a whole; a hint, which the system may not follow.</summary>
+    internal static void PreferHugePages(void* start, long length)
+    {
+        if (OperatingSystem.IsLinux() && length > 0)
+        {
+            nint page = Environment.SystemPageSize;
+            nint first = ((nint)start + page - 1) & ~(page - 1);
+            nint end = (nint)((byte*)start + length) & ~(page - 1);
+            if (end > first)
+            {
+                _ = Advise(first, (nuint)(end - first), AdviseHugePages);
+            }
+        }
+    }
+
     /// <inheritdoc/>
     public override bool IsInvalid => handle == 0;
 

@@ -45,6 +45,7 @@ internal sealed class SixBitExpander(PackedFormat format, KernelAssembler kernel
             EmitScaled(high, row, 1);
             Code.vcvtne2ps2bf16(low, high, low);
             Code.vmovdqa64(destination + (64 * row), low);
+            AfterRow?.Invoke(row);
         }
     }
 

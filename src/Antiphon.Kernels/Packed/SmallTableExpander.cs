@@ -65,6 +65,7 @@ internal sealed class SmallTableExpander(PackedFormat format, KernelAssembler ke
 
             Code.vpermw(table, index, table);
             Code.vmovdqa64(destination + (64 * row), table);
+            AfterRow?.Invoke(row);
         }
     }
 

@@ -22,6 +22,11 @@ internal unsafe struct TileArguments
     public const int Counter1Field = 13;
     public const int Counter2Field = 14;
     public const int Counter3Field = 15;
+    public const int SecondInputField = 16;
+    public const int NextInputField = 17;
+    public const int SumsField = 18;
+    public const int ResumeField = 19;
+    public const int KeepField = 20;
 
     /// <summary>The first tile.</summary>
     public byte* Weights;
@@ -64,4 +69,19 @@ internal unsafe struct TileArguments
     public nint Counter1;
     public nint Counter2;
     public nint Counter3;
+
+    /// <summary>The second group's activations (panel kernel).</summary>
+    public byte* SecondInput;
+
+    /// <summary>Bytes from these activations to those that will be multiplied next (panel kernel).</summary>
+    public nint NextInput;
+
+    /// <summary>Where sums are kept between the parts of a cut chain (panel kernel).</summary>
+    public byte* Sums;
+
+    /// <summary>Whether to begin with the sums kept rather than with zero (panel kernel).</summary>
+    public nint Resume;
+
+    /// <summary>Whether to keep the sums rather than to write outputs (panel kernel).</summary>
+    public nint Keep;
 }

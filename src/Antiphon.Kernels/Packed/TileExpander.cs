@@ -49,6 +49,24 @@ internal abstract class TileExpander
         _ => throw new ArgumentOutOfRangeException(nameof(format)),
     };
 
+    /// <summary>Spreads the fetching of a later tile over the rows: all at once, the fetches would wait for each other and hold up what follows them.</summary>
+    /// <param name="tile">Holds the address of the tile that is expanded.</param>
+    /// <param name="distance">Bytes from it to what is fetched.</param>
+    public void PrefetchBetweenRows(AssemblerRegister64 tile, int distance)
+    {
+        int lines = (Format.TileBytes + 63) / 64;
+        AfterRow = row =>
+        {
+            for (int line = row * lines / 16; line < (row + 1) * lines / 16; line++)
+            {
+                Code.prefetcht0(__byte_ptr[tile + (distance + (64 * line))]);
+            }
+        };
+    }
+
+    /// <summary>Called after each of a tile's 16 rows: may add instructions that use no vector register.</summary>
+    protected Action<int>? AfterRow { get; private set; }
+
     /// <summary>Loads the registers that every tile needs. To be repeated when something else has used them.</summary>
     public abstract void EmitConstants();
 

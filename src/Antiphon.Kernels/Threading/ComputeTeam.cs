@@ -26,7 +26,7 @@ public sealed unsafe class ComputeTeam : IDisposable
     private static readonly long SpinTicks = Stopwatch.Frequency / 10_000;
 
     private const int SpinsBeforeYield = 1000;
-    private const long InitialScratch = 1 << 20;
+    private const long InitialScratch = 2 << 20;
 
     private readonly Thread[] threads;
     private readonly NativeBuffer<byte>[] scratch;
@@ -53,7 +53,7 @@ public sealed unsafe class ComputeTeam : IDisposable
         for (int worker = 0; worker < size; worker++)
         {
             // Chunks fall to workers by chance, so a worker may meet a need late; memory that is not touched costs nothing.
-            scratch[worker] = new NativeBuffer<byte>(InitialScratch);
+            scratch[worker] = new NativeBuffer<byte>(InitialScratch, hugePages: true);
         }
 
         processors = pin ? ThreadPlacement.AllowedProcessors() : [];
@@ -124,7 +124,7 @@ public sealed unsafe class ComputeTeam : IDisposable
         if (buffer.Length < bytes)
         {
             // A need that creeps up must not allocate each time.
-            scratch[worker] = new NativeBuffer<byte>(bytes + (bytes / 4));
+            scratch[worker] = new NativeBuffer<byte>(bytes + (bytes / 4), hugePages: true);
             buffer.Dispose();
             buffer = scratch[worker];
         }

@@ -40,6 +40,33 @@ public sealed unsafe class PackedMatrixTests
         }
     }
 
+    /// <summary>Rows of more columns than a panel takes whole: chains are cut, at one or two places, with and without a rest.</summary>
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void Long_rows_give_the_defined_bits(KernelTier tier, TensorFormat format)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        Random random = new((int)format + (100 * (int)tier));
+        using ComputeTeam alone = new(1);
+        using ComputeTeam two = new(2);
+        using Activations x = new();
+        int block = format.BlockElements();
+        foreach (int least in new[] { 4096, 4097, 6400, 8192 })
+        {
+            int columns = (least + block - 1) / block * block;
+            int rows = random.Next(17, 60);
+            byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+            RandomWeights.Fill(x, random.Next(65, 100), columns, random);
+            fixed (byte* data = bytes)
+            {
+                WeightMatrix matrix = kernels.Pack(format, rows, columns, data, bytes.Length, two);
+                float[] expected = Define(tier, format, bytes, rows, x);
+                AssertSame(expected, Multiply(matrix, x, rows, alone));
+                AssertSame(expected, Multiply(matrix, x, rows + 5, two));
+            }
+        }
+    }
+
     [Theory]
     [MemberData(nameof(TiersAndFormats))]
     public void Slices_and_rows_are_those_of_the_whole(KernelTier tier, TensorFormat format)
