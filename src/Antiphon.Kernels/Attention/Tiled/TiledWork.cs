@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Antiphon.Kernels.Jit;
 
 namespace Antiphon.Kernels.Tiled;
@@ -35,6 +36,7 @@ internal readonly unsafe struct TiledWork : IParallelWork
         valuesLieRight = problem.Values.Format == TensorFormat.BF16 && valueSize == problem.Shape.ValueSize;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Execute(int chunk, int worker)
     {
         ref readonly AttentionItem item = ref problem.Items[chunk];
@@ -149,6 +151,7 @@ internal readonly unsafe struct TiledWork : IParallelWork
         static long Round(long bytes) => (bytes + 63) & ~63L;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void PackQueries(in AttentionItem item, in AttentionSlice slice, in Memory memory)
     {
         int count = item.Rows * item.Heads;
@@ -168,6 +171,7 @@ internal readonly unsafe struct TiledWork : IParallelWork
     }
 
     /// <summary>Finds the keys of some blocks and turns the values into columns; what lies behind <paramref name="end"/> is zero.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Pack(in AttentionItem item, in AttentionSlice slice, in Memory memory, int from, int to, int end)
     {
         int head = item.Head / item.Heads;
@@ -230,6 +234,7 @@ internal readonly unsafe struct TiledWork : IParallelWork
     }
 
     /// <summary>Where 32 rows lie; those that do not exist lie at <paramref name="nothing"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void FindRows(in PagedRows pool, in AttentionSlice slice, int head, int start, int count, byte** rows, byte* nothing)
     {
         (int block, int inBlock) = Math.DivRem(start, problem.BlockSize);
@@ -258,6 +263,7 @@ internal readonly unsafe struct TiledWork : IParallelWork
         pool.Row(slice.Blocks[row / problem.BlockSize], head, row % problem.BlockSize);
 
     /// <summary>Takes packed blocks into the states of a unit of up to 32 queries.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void RunBlocks(in AttentionItem item, in AttentionSlice slice, in Memory memory, int unit, int groups, int from, int to, int end)
     {
         int firstRow = item.Row + (unit * UnitColumns / item.Heads);
@@ -341,6 +347,7 @@ internal readonly unsafe struct TiledWork : IParallelWork
     }
 
     /// <summary>For each key of a block, which queries of a unit see it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Hide(in AttentionItem item, in AttentionSlice slice, int firstRow, int lastRow, int firstColumn, int groups, int start, in Memory memory)
     {
         // Rows see runs of keys: where a run begins or ends, the row's bits change.
@@ -390,6 +397,7 @@ internal readonly unsafe struct TiledWork : IParallelWork
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Clear(float* state)
     {
         new Span<float>(state, stateBytes / sizeof(float)).Clear();
@@ -397,9 +405,11 @@ internal readonly unsafe struct TiledWork : IParallelWork
     }
 
     /// <summary>2^x, exactly enough to weigh whole segments.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Lanes512 Power(Lanes512 x) => LaneMath<Lanes512>.Exp(x * Lanes512.Broadcast(1 / TiledArithmetic.Log2E));
 
     /// <summary>Adds a later segment's state to that of the segments before it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Merge(float* total, float* segment)
     {
         Lanes512 greatest = Lanes512.Max(Lanes512.Load(segment), Lanes512.Load(total));
@@ -439,6 +449,7 @@ internal readonly unsafe struct TiledWork : IParallelWork
     }
 
     /// <summary>Turns the state of 16 queries into outputs; a query that saw nothing gets zeros.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Finish(in AttentionItem item, int group, float* total, in Memory memory)
     {
         int count = item.Rows * item.Heads;
