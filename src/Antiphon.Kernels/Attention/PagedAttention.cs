@@ -1,3 +1,5 @@
+using Antiphon.Kernels.Tiled;
+
 namespace Antiphon.Kernels;
 
 /// <summary>
@@ -7,17 +9,31 @@ namespace Antiphon.Kernels;
 /// The order of every sum is fixed by absolute cache rows: scores in sixteen lanes; an online softmax over tiles of 32 rows; fresh sums for each
 /// segment of 512 rows; segments merged in order. So an output depends on its query and on what it sees alone: not on the batch, the size of prompt
 /// chunks, the number of workers, or the tier (which all give the same bits). Cached values must be finite.
+/// The fast path rounds queries, keys, values and weights to bfloat16 and has an order of its own, with the same independence of everything else.
 /// One instance serves one caller at a time; it keeps the memory that it needs between calls.
 /// </remarks>
 public sealed unsafe class PagedAttention : IDisposable
 {
     private readonly KernelTier tier;
+    private readonly TiledAttention? tiled;
     private NativeBuffer<AttentionItem> items = new(16);
     private NativeBuffer<float> partials = new(0);
 
     /// <summary>Attention with the kernels of a tier; null: <see cref="CpuFeatures.DefaultTier"/>.</summary>
+    /// <param name="tier">The tier.</param>
+    /// <param name="fast">Whether to take the fast path where there is one: on AMX, for attention without soft-cap over keys and values of at most 256 numbers.</param>
     /// <exception cref="ArgumentException">This machine does not have the tier.</exception>
-    public PagedAttention(KernelTier? tier = null) => this.tier = CpuFeatures.Resolve(tier);
+    public PagedAttention(KernelTier? tier = null, bool fast = false)
+    {
+        this.tier = CpuFeatures.Resolve(tier);
+        if (fast)
+        {
+            TiledAttention.TryCreate(tier, out tiled, out _);
+        }
+    }
+
+    /// <summary>Whether there is a fast path on this machine and it was asked for.</summary>
+    public bool HasFastPath => tiled is not null;
 
     /// <summary>Computes the outputs of all slices.</summary>
     /// <param name="shape">The layer's attention.</param>
@@ -32,6 +48,12 @@ public sealed unsafe class PagedAttention : IDisposable
         in AttentionShape shape, in PagedRows keys, in PagedRows values, int blockSize, ReadOnlySpan<AttentionSlice> slices, float* sinks, ComputeTeam team)
     {
         Check(shape, keys.Format, values.Format, blockSize);
+        if (tiled is not null && TiledAttention.Supports(shape, keys, values))
+        {
+            tiled.Run(shape, keys, values, blockSize, slices, sinks, team);
+            return;
+        }
+
         int group = shape.QueryHeads / shape.KeyValueHeads;
         int heads = Math.Min(group, AttentionTiles.MostQueries);
         int tileRows = Math.Max(1, AttentionTiles.MostQueries / heads);
@@ -121,6 +143,7 @@ public sealed unsafe class PagedAttention : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        tiled?.Dispose();
         items.Dispose();
         partials.Dispose();
     }

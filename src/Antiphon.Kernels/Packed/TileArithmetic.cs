@@ -18,18 +18,24 @@ internal static class TileArithmetic
         float sum = 0;
         for (int start = 0; start < a.Length; start += 32)
         {
-            float even = 0;
-            float odd = 0;
-            for (int i = start; i < start + 32; i += 2)
-            {
-                even = MultiplyAdd(a[i], b[i], even);
-                odd = MultiplyAdd(a[i + 1], b[i + 1], odd);
-            }
-
-            sum = Flush(sum + Flush(even + odd));
+            sum = AddAmx(sum, a.Slice(start, 32), b.Slice(start, 32));
         }
 
         return sum;
+    }
+
+    /// <summary>One step of <see cref="DotAmx"/>: adds the products of 32 columns.</summary>
+    public static float AddAmx(float sum, ReadOnlySpan<ushort> a, ReadOnlySpan<ushort> b)
+    {
+        float even = 0;
+        float odd = 0;
+        for (int i = 0; i < 32; i += 2)
+        {
+            even = MultiplyAdd(a[i], b[i], even);
+            odd = MultiplyAdd(a[i + 1], b[i + 1], odd);
+        }
+
+        return Flush(sum + Flush(even + odd));
     }
 
     /// <summary>A dot product of bfloat16 rows as the AVX-512 tier computes it.</summary>

@@ -43,11 +43,13 @@ internal sealed unsafe class LayerCache
     /// <summary>Bytes of a block, keys and values.</summary>
     public long BlockBytes => checked(KeyBlockBytes + ValueBlockBytes);
 
-    /// <summary>The layout for a mixer; null where it caches no rows.</summary>
+    /// <summary>The layout for a mixer; null where it caches no rows. Automatic formats are those of the fast path: bfloat16 for the layers that take it.</summary>
     public static LayerCache? Of(MixerSpec? mixer, KvFormat format, int blockSize) => mixer switch
     {
-        AttentionSpec attention => new LayerCache(format, attention.KeyValueHeads, attention.HeadSize, attention.HeadSize, false, blockSize),
-        LatentAttentionSpec latent => new LayerCache(format, 1, latent.LatentRank + latent.RotatedSize, latent.LatentRank, true, blockSize),
+        AttentionSpec attention => new LayerCache(
+            format == KvFormat.Auto ? attention.SoftCap == 0 ? KvFormat.BF16 : KvFormat.F32 : format, attention.KeyValueHeads, attention.HeadSize, attention.HeadSize, false, blockSize),
+        LatentAttentionSpec latent => new LayerCache(
+            format == KvFormat.Auto ? KvFormat.F32 : format, 1, latent.LatentRank + latent.RotatedSize, latent.LatentRank, true, blockSize),
         _ => null,
     };
 

@@ -20,12 +20,17 @@ internal sealed unsafe class CpuBackend : IBackend
     private readonly Scratch<float> mixerOutput = new();
     private readonly Scratch<float> feedForwardOutput = new();
 
-    public CpuBackend(ModelSpec spec, ModelWeights weights, ComputeTeam team, KvFormat kvFormat, long snapshotBytes)
+    /// <param name="spec">The model.</param>
+    /// <param name="weights">Its weights.</param>
+    /// <param name="team">Who computes.</param>
+    /// <param name="kvFormat">How keys and values are cached.</param>
+    /// <param name="snapshotBytes">Bytes for snapshots of recurrent state.</param>
+    /// <param name="fast">Whether attention takes the fast path where there is one.</param>
+    public CpuBackend(ModelSpec spec, ModelWeights weights, ComputeTeam team, KvFormat kvFormat, long snapshotBytes, bool fast = false)
     {
         this.spec = spec;
         this.weights = weights;
         this.team = team;
-        this.kvFormat = kvFormat;
         this.snapshotBytes = snapshotBytes;
         recurrent = RecurrentLayout.Of(spec);
         var ropes = new List<RopeSpec>();
@@ -49,7 +54,8 @@ internal sealed unsafe class CpuBackend : IBackend
         }
 
         rows = new StepRows([.. ropes]);
-        context = new LayerContext(team, rows, spec.Width);
+        context = new LayerContext(team, rows, spec.Width, fast);
+        this.kvFormat = kvFormat == KvFormat.Auto && !context.Attention.HasFastPath ? KvFormat.F32 : kvFormat;
         mixtures = new MixtureLayer(spec.Width);
     }
 

@@ -3,13 +3,13 @@ using Antiphon.Kernels;
 namespace Antiphon.Models;
 
 /// <summary>What the parts of a layer compute with: the team, the kernels, the rows of the step, and memory that all layers share.</summary>
-internal sealed unsafe class LayerContext(ComputeTeam team, StepRows rows, int width) : IDisposable
+internal sealed unsafe class LayerContext(ComputeTeam team, StepRows rows, int width, bool fast) : IDisposable
 {
     public ComputeTeam Team { get; } = team;
 
     public VectorKernels Kernels { get; } = VectorKernels.Default;
 
-    public PagedAttention Attention { get; } = new();
+    public PagedAttention Attention { get; } = new(null, fast);
 
     public StepRows Rows { get; } = rows;
 

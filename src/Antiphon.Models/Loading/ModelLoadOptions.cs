@@ -11,10 +11,10 @@ public sealed record ModelLoadOptions
     /// <summary>A team to compute with, which the caller keeps and disposes; null (default) to start one that the model owns.</summary>
     public ComputeTeam? Team { get; init; }
 
-    /// <summary>How keys and values are kept in the cache. Default: as float32.</summary>
-    public KvFormat KvFormat { get; init; } = KvFormat.F32;
+    /// <summary>How keys and values are kept in the cache. Default: <see cref="KvFormat.Auto"/>.</summary>
+    public KvFormat KvFormat { get; init; } = KvFormat.Auto;
 
-    /// <summary>How products with weight matrices are computed. Default: <see cref="MatrixPrecision.Exact"/>.</summary>
+    /// <summary>How products with weight matrices, and attention, are computed. Default: <see cref="MatrixPrecision.Exact"/>.</summary>
     public MatrixPrecision Precision { get; init; } = MatrixPrecision.Exact;
 
     /// <summary>Folders of PEFT adapters that are merged into the weights, one after the other.</summary>
@@ -42,7 +42,7 @@ public enum MatrixPrecision
     /// <summary>
     /// Weights and activations rounded to bfloat16, sums in float32, by machine code generated for this processor; the weights are rearranged while loading. Several times
     /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where it does not apply (no AVX-512 with
-    /// bfloat16, a format without packed form, routers of experts), the exact path stays.
+    /// bfloat16, a format without packed form, routers of experts), the exact path stays. Attention likewise: on AMX, without soft-cap and latent vectors.
     /// </summary>
     Fast,
 }
@@ -50,12 +50,15 @@ public enum MatrixPrecision
 /// <summary>How keys and values are kept in a cache.</summary>
 public enum KvFormat
 {
+    /// <summary>What attention reads best: bfloat16 where it takes the fast path (which rounds keys and values to that anyway), else 32 bits.</summary>
+    Auto = 0,
+
     /// <summary>32 bits: exact.</summary>
-    F32,
+    F32 = 1,
 
     /// <summary>IEEE half precision.</summary>
-    F16,
+    F16 = 2,
 
     /// <summary>bfloat16.</summary>
-    BF16,
+    BF16 = 3,
 }

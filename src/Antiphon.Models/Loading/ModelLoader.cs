@@ -44,7 +44,7 @@ public static class ModelLoader
             using MatrixPlacement placement = MatrixPlacement.Create(options.Precision, team, store, source, options.Progress);
             ModelWeights weights = new WeightBinder(spec, new WeightReader(source, mapping.Tensors, store, adapters, placement)).Bind();
             adapters.RequireAllUsed();
-            var backend = new CpuBackend(spec, weights, team, options.KvFormat, options.RecurrentSnapshotBytes);
+            var backend = new CpuBackend(spec, weights, team, options.KvFormat, options.RecurrentSnapshotBytes, options.Precision == MatrixPrecision.Fast);
             return new LoadedModel(source, spec, backend, EndTokens(source, spec), store, ownTeam);
         }
         catch (OverflowException e)

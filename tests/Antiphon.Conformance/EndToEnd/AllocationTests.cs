@@ -31,9 +31,13 @@ public sealed class AllocationTests
         }
     }
 
-    private static async Task CheckAsync(string path)
+    [Theory]
+    [InlineData("tales.Q8_0.gguf")]
+    public Task Fast_path(string file) => CheckAsync(SharedMaterial.Path("models", "tales", file), MatrixPrecision.Fast);
+
+    private static async Task CheckAsync(string path, MatrixPrecision precision = MatrixPrecision.Exact)
     {
-        using LoadedModel model = ModelLoader.Load(path, new ModelLoadOptions { Threads = 2, RecurrentSnapshotBytes = 1 << 16 });
+        using LoadedModel model = ModelLoader.Load(path, new ModelLoadOptions { Threads = 2, RecurrentSnapshotBytes = 1 << 16, Precision = precision });
         using var measured = new MeasuredBackend(model.Backend);
         await using var engine = new InferenceEngine(measured, null, new EngineOptions { BlockCount = 64 });
         SamplingOptions sampled = new() { Temperature = 0.8f, TopK = 40, TopP = 0.9f, MinP = 0.01f, RepetitionPenalty = 1.1f, RepetitionWindow = 32 };

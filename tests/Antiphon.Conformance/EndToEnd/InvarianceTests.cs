@@ -33,12 +33,19 @@ public sealed class InvarianceTests(ITestOutputHelper output)
     [InlineData("tales.Q8_0.gguf")]
     public Task Tales(string file) => CheckAsync(Path.Combine(SharedMaterial.Path("models", "tales"), file), 33, longest: 60, answer: 12);
 
+    /// <summary>The fast path, with its attention in tiles and its bfloat16 cache.</summary>
+    [Theory]
+    [InlineData("tales/tales.Q8_0.gguf", 60)]
+    [InlineData("SmolLM2-135M-Instruct.Q4_1.gguf", 60)]
+    public Task Fast_path(string file, int longest) =>
+        CheckAsync(Path.Combine(SharedMaterial.Path("models"), file), IsLong ? 33 : 9, longest, answer: IsLong ? 12 : 9, MatrixPrecision.Fast);
+
     [Fact]
     public Task SmolLm2() => CheckAsync(SharedMaterial.Path("models", "SmolLM2-135M-Instruct.Q4_1.gguf"), IsLong ? 33 : 9, longest: 20, answer: IsLong ? 12 : 9);
 
-    private async Task CheckAsync(string path, int count, int longest, int answer)
+    private async Task CheckAsync(string path, int count, int longest, int answer, MatrixPrecision precision = MatrixPrecision.Exact)
     {
-        using LoadedModel model = ModelLoader.Load(path, new ModelLoadOptions { Threads = 2 });
+        using LoadedModel model = ModelLoader.Load(path, new ModelLoadOptions { Threads = 2, Precision = precision });
         GenerationRequest[] requests = Create(model.Backend.VocabularySize, count, longest, answer);
         Run[] alone = await AloneAsync(model, requests, 512);
         foreach (int chunk in Chunks[..^1])
@@ -99,7 +106,7 @@ public sealed class InvarianceTests(ITestOutputHelper output)
     private static async Task<Run[]> AloneAsync(LoadedModel model, GenerationRequest[] requests, int chunk)
     {
         await using var engine = new InferenceEngine(
-            model.Backend, null, new EngineOptions { MaxSequences = 1, BlockCount = 16, TokenBudget = chunk, PrefillChunk = chunk, PrefillTime = TimeSpan.Zero, PrefixCaching = false });
+            model.Backend, null, new EngineOptions { MaxSequences = 1, BlockCount = 32, TokenBudget = chunk, PrefillChunk = chunk, PrefillTime = TimeSpan.Zero, PrefixCaching = false });
         var runs = new Run[requests.Length];
         for (int i = 0; i < runs.Length; i++)
         {

@@ -19,7 +19,7 @@ public sealed unsafe class PagedAttentionTests
     [MemberData(nameof(CaseNames))]
     public void Every_tier_gives_the_same_bits_and_the_true_values(string name)
     {
-        using Scene scene = new(Cases[name], TensorFormat.F16, length: 600, blockSize: 16, sinks: name is "grouped", shared: name is "latent");
+        using AttentionScene scene = new(Cases[name], TensorFormat.F16, length: 600, blockSize: 16, sinks: name is "grouped", shared: name is "latent");
         foreach ((int first, int rows) in new[] { (0, 1), (0, 40), (31, 2), (511, 2), (520, 40), (599, 1) })
         {
             float[] expected = scene.Run(KernelTier.Portable, 1, (first, rows));
@@ -39,7 +39,7 @@ public sealed unsafe class PagedAttentionTests
     [InlineData(TensorFormat.F16, 1000)]
     public void Formats_and_block_sizes_are_read_right(TensorFormat format, int blockSize)
     {
-        using Scene scene = new(Cases["grouped"], format, 70, blockSize, sinks: false, shared: false);
+        using AttentionScene scene = new(Cases["grouped"], format, 70, blockSize, sinks: false, shared: false);
         scene.CheckTruth(scene.Run(KernelTier.Portable, 2, (0, 70)), 0, 70);
     }
 
@@ -47,7 +47,7 @@ public sealed unsafe class PagedAttentionTests
     [MemberData(nameof(CaseNames))]
     public void Prompt_chunks_and_company_change_nothing(string name)
     {
-        using Scene scene = new(Cases[name], TensorFormat.BF16, length: 1100, blockSize: 32, sinks: true, shared: false);
+        using AttentionScene scene = new(Cases[name], TensorFormat.BF16, length: 1100, blockSize: 32, sinks: true, shared: false);
         float[] all = scene.Run(null, 2, (990, 60));
         foreach (int chunk in new[] { 1, 7, 16 })
         {
@@ -70,7 +70,7 @@ public sealed unsafe class PagedAttentionTests
     {
         foreach (string name in new[] { "grouped", "window" })
         {
-            using Scene scene = new(Cases[name], TensorFormat.F32, length: 560, blockSize: 16, sinks: false, shared: false);
+            using AttentionScene scene = new(Cases[name], TensorFormat.F32, length: 560, blockSize: 16, sinks: false, shared: false);
             const int first = 500;
             const int rows = 50;
             float[] expected = scene.Run(null, 2, (first, rows));
@@ -99,7 +99,7 @@ public sealed unsafe class PagedAttentionTests
     [Fact]
     public void A_steady_step_allocates_nothing()
     {
-        using Scene scene = new(Cases["grouped"], TensorFormat.F16, length: 1100, blockSize: 16, sinks: false, shared: false);
+        using AttentionScene scene = new(Cases["grouped"], TensorFormat.F16, length: 1100, blockSize: 16, sinks: false, shared: false);
         Assert.Equal(0, scene.AllocatedBytes((1099, 1), (3, 5)));
     }
 
@@ -116,213 +116,4 @@ public sealed unsafe class PagedAttentionTests
 
     private static void Equal(float[] expected, float[] actual) =>
         Assert.Equal(Array.ConvertAll(expected, BitConverter.SingleToInt32Bits), Array.ConvertAll(actual, BitConverter.SingleToInt32Bits));
-
-    /// <summary>One sequence's cache in shuffled blocks, with queries for every row.</summary>
-    private sealed class Scene : IDisposable
-    {
-        private readonly AttentionShape shape;
-        private readonly int length;
-        private readonly int blockSize;
-        private readonly NativeBuffer<byte> keys;
-        private readonly NativeBuffer<byte> values;
-        private readonly NativeBuffer<float> queries;
-        private readonly NativeBuffer<int> blocks;
-        private readonly PagedRows keyRows;
-        private readonly PagedRows valueRows;
-        private readonly float[]? sinks;
-
-        public Scene(AttentionShape shape, TensorFormat format, int length, int blockSize, bool sinks, bool shared)
-        {
-            this.shape = shape;
-            this.length = length;
-            this.blockSize = blockSize;
-            Random random = new(length);
-            int blockCount = (length + blockSize - 1) / blockSize;
-            int[] order = Enumerable.Range(0, blockCount).ToArray();
-            random.Shuffle(order);
-            blocks = new NativeBuffer<int>(blockCount);
-            order.CopyTo(blocks.Span(0, blockCount));
-
-            // Keys: [block][head][row][size]; values: [block][row][head][size].
-            int elementBytes = format.BlockBytes();
-            long keyBlock = (long)shape.KeyValueHeads * blockSize * shape.KeySize;
-            long valueBlock = (long)shape.KeyValueHeads * blockSize * shape.ValueSize;
-            keys = Fill(format, blockCount * keyBlock, random);
-            values = Fill(format, blockCount * valueBlock, random);
-            keyRows = new PagedRows(format, keys.Pointer, keyBlock, (long)blockSize * shape.KeySize, shape.KeySize);
-            valueRows = shared ? keyRows : new PagedRows(format, values.Pointer, valueBlock, shape.ValueSize, (long)shape.KeyValueHeads * shape.ValueSize);
-            int width = shape.QueryHeads * shape.KeySize;
-            queries = new NativeBuffer<float>((long)length * width);
-            for (int i = 0; i < length * width; i++)
-            {
-                queries.Pointer[i] = (random.NextSingle() * 4) - 2;
-            }
-
-            this.sinks = sinks ? Enumerable.Range(0, shape.QueryHeads).Select(_ => random.NextSingle() * 3).ToArray() : null;
-        }
-
-        public int OutputWidth => shape.QueryHeads * shape.ValueSize;
-
-        public float[] Run(KernelTier? tier, int workers, params (int First, int Rows)[] parts)
-        {
-            using ComputeTeam team = new(workers);
-            using PagedAttention attention = new(tier);
-            float[] outputs = new float[parts.Sum(part => part.Rows) * OutputWidth];
-            Run(attention, team, outputs, parts, null, null);
-            return outputs;
-        }
-
-        public float[] RunVisible(int first, int rows, bool[] visible, int[] positions)
-        {
-            using ComputeTeam team = new(2);
-            using PagedAttention attention = new();
-            float[] outputs = new float[rows * OutputWidth];
-            Run(attention, team, outputs, [(first, rows)], visible, positions);
-            return outputs;
-        }
-
-        public long AllocatedBytes(params (int First, int Rows)[] parts)
-        {
-            using ComputeTeam team = new(2);
-            using PagedAttention attention = new();
-            float[] outputs = new float[parts.Sum(part => part.Rows) * OutputWidth];
-            AttentionSlice[] slices = new AttentionSlice[parts.Length];
-            long before = 0;
-            for (int round = 0; round < 20; round++)
-            {
-                if (round == 10)
-                {
-                    before = GC.GetAllocatedBytesForCurrentThread();
-                }
-
-                Run(attention, team, outputs, parts, null, null, slices);
-            }
-
-            return GC.GetAllocatedBytesForCurrentThread() - before;
-        }
-
-        public void CheckTruth(float[] outputs, int first, int rows, bool[]? visible = null, int[]? positions = null)
-        {
-            int group = shape.QueryHeads / shape.KeyValueHeads;
-            float[] key = new float[shape.KeySize];
-            float[] value = new float[shape.ValueSize];
-            double[] scores = new double[length];
-            for (int i = 0; i < rows; i += Math.Max(1, rows / 5))
-            {
-                int position = positions?[i] ?? first + i;
-                for (int head = 0; head < shape.QueryHeads; head += Math.Max(1, shape.QueryHeads / 3))
-                {
-                    float* query = queries.Pointer + (((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize;
-                    double greatest = sinks is null ? double.NegativeInfinity : sinks[head];
-                    int end = Math.Min(length, first + rows);
-                    for (int j = 0; j < end; j++)
-                    {
-                        int own = j - first;
-                        int keyPosition = own >= 0 && positions is not null ? positions[own] : j;
-                        bool seen = (own < 0 || (visible is null ? own <= i : visible[(i * rows) + own]))
-                            && (shape.Window == 0 || position - keyPosition < shape.Window);
-                        scores[j] = double.NegativeInfinity;
-                        if (seen)
-                        {
-                            Read(keyRows, head / group, j, key);
-                            double dot = 0;
-                            for (int d = 0; d < key.Length; d++)
-                            {
-                                dot += (double)query[d] * key[d];
-                            }
-
-                            dot *= shape.Scale;
-                            scores[j] = shape.SoftCap > 0 ? shape.SoftCap * Math.Tanh(dot / shape.SoftCap) : dot;
-                            greatest = Math.Max(greatest, scores[j]);
-                        }
-                    }
-
-                    double sum = sinks is null ? 0 : Math.Exp(sinks[head] - greatest);
-                    double[] expected = new double[shape.ValueSize];
-                    for (int j = 0; j < end; j++)
-                    {
-                        double weight = Math.Exp(scores[j] - greatest);
-                        sum += weight;
-                        Read(valueRows, head / group, j, value);
-                        for (int d = 0; d < value.Length; d++)
-                        {
-                            expected[d] += weight * value[d];
-                        }
-                    }
-
-                    for (int d = 0; d < expected.Length; d++)
-                    {
-                        Assert.Equal(expected[d] / sum, outputs[(((long)i * shape.QueryHeads) + head) * shape.ValueSize + d], 2e-5);
-                    }
-                }
-            }
-        }
-
-        public void Dispose()
-        {
-            keys.Dispose();
-            values.Dispose();
-            queries.Dispose();
-            blocks.Dispose();
-        }
-
-        private void Run(
-            PagedAttention attention, ComputeTeam team, float[] outputs, (int First, int Rows)[] parts, bool[]? visible, int[]? positions, AttentionSlice[]? room = null)
-        {
-            AttentionSlice[] slices = room ?? new AttentionSlice[parts.Length];
-            fixed (float* output = outputs, sink = sinks)
-            fixed (bool* see = visible)
-            fixed (int* place = positions)
-            {
-                float* next = output;
-                for (int i = 0; i < parts.Length; i++)
-                {
-                    slices[i] = new AttentionSlice
-                    {
-                        Queries = queries.Pointer + ((long)parts[i].First * shape.QueryHeads * shape.KeySize),
-                        QueryStride = shape.QueryHeads * shape.KeySize,
-                        Outputs = next,
-                        OutputStride = OutputWidth,
-                        Rows = parts[i].Rows,
-                        FirstRow = parts[i].First,
-                        Blocks = blocks.Pointer,
-                        Visible = see,
-                        Positions = place,
-                    };
-                    next += parts[i].Rows * OutputWidth;
-                }
-
-                attention.Run(shape, keyRows, valueRows, blockSize, slices, sink, team);
-            }
-        }
-
-        private void Read(in PagedRows pool, int head, int position, float[] destination) => BlockDecoder.Decode(
-            pool.Format,
-            new ReadOnlySpan<byte>(pool.Row(blocks.Pointer[position / blockSize], head, position % blockSize), destination.Length * pool.Format.BlockBytes()),
-            destination);
-
-        private static NativeBuffer<byte> Fill(TensorFormat format, long elements, Random random)
-        {
-            int size = format.BlockBytes();
-            NativeBuffer<byte> memory = new(elements * size);
-            for (long i = 0; i < elements; i++)
-            {
-                float value = (random.NextSingle() * 2) - 1;
-                switch (format)
-                {
-                    case TensorFormat.F32:
-                        ((float*)memory.Pointer)[i] = value;
-                        break;
-                    case TensorFormat.F16:
-                        ((Half*)memory.Pointer)[i] = (Half)value;
-                        break;
-                    default:
-                        ((ushort*)memory.Pointer)[i] = (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16);
-                        break;
-                }
-            }
-
-            return memory;
-        }
-    }
 }

@@ -1,0 +1,278 @@
+using Antiphon.Kernels.Packed;
+using Antiphon.Kernels.Tiled;
+
+namespace Antiphon.Kernels.Tests.Attention;
+
+/// <summary>One sequence's cache in shuffled blocks, the last byte before a page that may not be touched, with queries for every row.</summary>
+internal sealed unsafe class AttentionScene : IDisposable
+{
+    private readonly AttentionShape shape;
+    private readonly int length;
+    private readonly int blockSize;
+    private readonly GuardedMemory keys;
+    private readonly GuardedMemory values;
+    private readonly NativeBuffer<float> queries;
+    private readonly NativeBuffer<int> blocks;
+    private readonly PagedRows keyRows;
+    private readonly PagedRows valueRows;
+    private readonly float[]? sinks;
+
+    public AttentionScene(AttentionShape shape, TensorFormat format, int length, int blockSize, bool sinks, bool shared, float spread = 1)
+    {
+        this.shape = shape;
+        this.length = length;
+        this.blockSize = blockSize;
+        Random random = new(length);
+        int blockCount = (length + blockSize - 1) / blockSize;
+        int[] order = Enumerable.Range(0, blockCount).ToArray();
+        random.Shuffle(order);
+        blocks = new NativeBuffer<int>(blockCount);
+        order.CopyTo(blocks.Span(0, blockCount));
+
+        // Keys: [block][head][row][size]; values: [block][row][head][size].
+        long keyBlock = (long)shape.KeyValueHeads * blockSize * shape.KeySize;
+        long valueBlock = (long)shape.KeyValueHeads * blockSize * shape.ValueSize;
+        keys = Fill(format, blockCount * keyBlock, random, spread);
+        values = Fill(format, blockCount * valueBlock, random, 1);
+        keyRows = new PagedRows(format, keys.Pointer, keyBlock, (long)blockSize * shape.KeySize, shape.KeySize);
+        valueRows = shared ? keyRows : new PagedRows(format, values.Pointer, valueBlock, shape.ValueSize, (long)shape.KeyValueHeads * shape.ValueSize);
+        int width = shape.QueryHeads * shape.KeySize;
+        queries = new NativeBuffer<float>((long)length * width);
+        for (int i = 0; i < length * width; i++)
+        {
+            queries.Pointer[i] = (random.NextSingle() * 4) - 2;
+        }
+
+        this.sinks = sinks ? Enumerable.Range(0, shape.QueryHeads).Select(_ => random.NextSingle() * 3).ToArray() : null;
+    }
+
+    /// <summary>Whether the fast path runs.</summary>
+    public bool Fast { get; init; }
+
+    public int OutputWidth => shape.QueryHeads * shape.ValueSize;
+
+    public float[] Run(KernelTier? tier, int workers, params (int First, int Rows)[] parts)
+    {
+        using ComputeTeam team = new(workers);
+        using PagedAttention attention = new(tier, Fast);
+        float[] outputs = new float[parts.Sum(part => part.Rows) * OutputWidth];
+        Run(attention, team, outputs, parts, null, null);
+        return outputs;
+    }
+
+    public float[] RunVisible(int first, int rows, bool[]? visible, int[] positions)
+    {
+        using ComputeTeam team = new(2);
+        using PagedAttention attention = new(null, Fast);
+        float[] outputs = new float[rows * OutputWidth];
+        Run(attention, team, outputs, [(first, rows)], visible, positions);
+        return outputs;
+    }
+
+    public long AllocatedBytes(params (int First, int Rows)[] parts)
+    {
+        using ComputeTeam team = new(2);
+        using PagedAttention attention = new(null, Fast);
+        float[] outputs = new float[parts.Sum(part => part.Rows) * OutputWidth];
+        AttentionSlice[] slices = new AttentionSlice[parts.Length];
+        long before = 0;
+        for (int round = 0; round < 20; round++)
+        {
+            if (round == 10)
+            {
+                before = GC.GetAllocatedBytesForCurrentThread();
+            }
+
+            Run(attention, team, outputs, parts, null, null, slices);
+        }
+
+        return GC.GetAllocatedBytesForCurrentThread() - before;
+    }
+
+    public void CheckTruth(float[] outputs, int first, int rows, bool[]? visible = null, int[]? positions = null, double tolerance = 2e-5)
+    {
+        int group = shape.QueryHeads / shape.KeyValueHeads;
+        float[] key = new float[shape.KeySize];
+        float[] value = new float[shape.ValueSize];
+        double[] scores = new double[length];
+        for (int i = 0; i < rows; i += Math.Max(1, rows / 5))
+        {
+            int position = positions?[i] ?? first + i;
+            for (int head = 0; head < shape.QueryHeads; head += Math.Max(1, shape.QueryHeads / 3))
+            {
+                float* query = queries.Pointer + (((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize;
+                double greatest = sinks is null ? double.NegativeInfinity : sinks[head];
+                int end = Math.Min(length, first + rows);
+                for (int j = 0; j < end; j++)
+                {
+                    int own = j - first;
+                    int keyPosition = own >= 0 && positions is not null ? positions[own] : j;
+                    bool seen = (own < 0 || (visible is null ? own <= i : visible[(i * rows) + own]))
+                        && (shape.Window == 0 || position - keyPosition < shape.Window);
+                    scores[j] = double.NegativeInfinity;
+                    if (seen)
+                    {
+                        Read(keyRows, head / group, j, key);
+                        double dot = 0;
+                        for (int d = 0; d < key.Length; d++)
+                        {
+                            dot += (double)query[d] * key[d];
+                        }
+
+                        dot *= shape.Scale;
+                        scores[j] = shape.SoftCap > 0 ? shape.SoftCap * Math.Tanh(dot / shape.SoftCap) : dot;
+                        greatest = Math.Max(greatest, scores[j]);
+                    }
+                }
+
+                double sum = sinks is null ? 0 : Math.Exp(sinks[head] - greatest);
+                double[] expected = new double[shape.ValueSize];
+                for (int j = 0; j < end; j++)
+                {
+                    double weight = Math.Exp(scores[j] - greatest);
+                    sum += weight;
+                    Read(valueRows, head / group, j, value);
+                    for (int d = 0; d < value.Length; d++)
+                    {
+                        expected[d] += weight * value[d];
+                    }
+                }
+
+                for (int d = 0; d < expected.Length; d++)
+                {
+                    Assert.Equal(expected[d] / sum, outputs[(((long)i * shape.QueryHeads) + head) * shape.ValueSize + d], tolerance);
+                }
+            }
+        }
+    }
+
+    /// <summary>Holds some outputs of the fast path against its definition, bit for bit.</summary>
+    /// <returns>How often shifts followed, and how often the greatest score rose.</returns>
+    public (int Shifts, int Rises) CheckDefinition(float[] outputs, int first, int rows, bool[]? visible = null, int[]? positions = null)
+    {
+        int group = shape.QueryHeads / shape.KeyValueHeads;
+        int end = Math.Min(length, first + rows);
+        (int Shifts, int Rises) counts = default;
+        for (int i = 0; i < rows; i += Math.Max(1, (rows + 3) / 4))
+        {
+            int position = positions?[i] ?? first + i;
+            bool[] seen = new bool[end];
+            for (int j = 0; j < end; j++)
+            {
+                int own = j - first;
+                int keyPosition = own >= 0 && positions is not null ? positions[own] : j;
+                seen[j] = (own < 0 || (visible is null ? own <= i : visible[(i * rows) + own])) && (shape.Window == 0 || position - keyPosition < shape.Window);
+            }
+
+            for (int head = 0; head < shape.QueryHeads; head += Math.Max(1, shape.QueryHeads / 3))
+            {
+                float* query = queries.Pointer + (((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize;
+                ushort[] rounded = new ushort[TiledSizes.Padded(shape.KeySize)];
+                Round(new ReadOnlySpan<float>(query, shape.KeySize), rounded);
+                float[] expected = new float[TiledSizes.Padded(shape.ValueSize)];
+                (int shifts, int rises) = TiledArithmetic.Attend(
+                    rounded, Rounded(keyRows, shape.KeySize, head / group, end), Rounded(valueRows, shape.ValueSize, head / group, end), seen, shape.Scale, sinks?[head], expected);
+                counts = (counts.Shifts + shifts, counts.Rises + rises);
+                for (int d = 0; d < shape.ValueSize; d++)
+                {
+                    float actual = outputs[(((long)i * shape.QueryHeads) + head) * shape.ValueSize + d];
+                    if (actual != expected[d])
+                    {
+                        Assert.Fail($"row {first + i}, head {head}, value {d}: {actual:g9}, by definition {expected[d]:g9}");
+                    }
+                }
+            }
+        }
+
+        return counts;
+    }
+
+    public void Dispose()
+    {
+        keys.Dispose();
+        values.Dispose();
+        queries.Dispose();
+        blocks.Dispose();
+    }
+
+    private void Run(
+        PagedAttention attention, ComputeTeam team, float[] outputs, (int First, int Rows)[] parts, bool[]? visible, int[]? positions, AttentionSlice[]? room = null)
+    {
+        AttentionSlice[] slices = room ?? new AttentionSlice[parts.Length];
+        fixed (float* output = outputs, sink = sinks)
+        fixed (bool* see = visible)
+        fixed (int* place = positions)
+        {
+            float* next = output;
+            for (int i = 0; i < parts.Length; i++)
+            {
+                slices[i] = new AttentionSlice
+                {
+                    Queries = queries.Pointer + ((long)parts[i].First * shape.QueryHeads * shape.KeySize),
+                    QueryStride = shape.QueryHeads * shape.KeySize,
+                    Outputs = next,
+                    OutputStride = OutputWidth,
+                    Rows = parts[i].Rows,
+                    FirstRow = parts[i].First,
+                    Blocks = blocks.Pointer,
+                    Visible = see,
+                    Positions = place,
+                };
+                next += parts[i].Rows * OutputWidth;
+            }
+
+            attention.Run(shape, keyRows, valueRows, blockSize, slices, sink, team);
+        }
+    }
+
+    private ushort[] Rounded(in PagedRows pool, int size, int head, int count)
+    {
+        int padded = TiledSizes.Padded(size);
+        ushort[] rows = new ushort[count * padded];
+        float[] row = new float[size];
+        for (int i = 0; i < count; i++)
+        {
+            Read(pool, head, i, row);
+            Round(row, rows.AsSpan(i * padded, padded));
+        }
+
+        return rows;
+    }
+
+    private static void Round(ReadOnlySpan<float> row, Span<ushort> rounded)
+    {
+        for (int i = 0; i < row.Length; i++)
+        {
+            rounded[i] = BFloat16.Round(row[i]);
+        }
+    }
+
+    private void Read(in PagedRows pool, int head, int position, float[] destination) => BlockDecoder.Decode(
+        pool.Format,
+        new ReadOnlySpan<byte>(pool.Row(blocks.Pointer[position / blockSize], head, position % blockSize), destination.Length * pool.Format.BlockBytes()),
+        destination);
+
+    private static GuardedMemory Fill(TensorFormat format, long elements, Random random, float spread)
+    {
+        int size = format.BlockBytes();
+        GuardedMemory memory = new(elements * size);
+        for (long i = 0; i < elements; i++)
+        {
+            float value = ((random.NextSingle() * 2) - 1) * spread;
+            switch (format)
+            {
+                case TensorFormat.F32:
+                    ((float*)memory.Pointer)[i] = value;
+                    break;
+                case TensorFormat.F16:
+                    ((Half*)memory.Pointer)[i] = (Half)value;
+                    break;
+                default:
+                    ((ushort*)memory.Pointer)[i] = (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16);
+                    break;
+            }
+        }
+
+        return memory;
+    }
+}
