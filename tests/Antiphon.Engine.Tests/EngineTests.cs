@@ -130,11 +130,14 @@ public class EngineTests
         }
 
         Assert.NotEqual(cold[0].Choices[0].Tokens, cold[3].Choices[0].Tokens.Take(4));
-        using FakeBackend backend = new() { ShortLength = 24 };
+        using ManualResetEventSlim submitted = new();
+        using FakeBackend backend = new() { ShortLength = 24, OnForward = _ => submitted.Wait() };
         await using InferenceEngine warm = Engine(backend, new EngineOptions { BlockCount = blocks, BlockSize = 4, MaxSequences = running });
         for (int round = 0; round < 2; round++)
         {
+            submitted.Reset();
             Generation[] all = [.. requests.Select(request => warm.Submit(request))];
+            submitted.Set();
             for (int i = 0; i < all.Length; i++)
             {
                 GenerationResult result = await all[i].CompleteAsync();
@@ -222,9 +225,12 @@ public class EngineTests
     [Fact]
     public async Task Preemption_changes_nothing()
     {
-        using FakeBackend backend = new();
+        // Nothing is computed until all are there: otherwise, on a busy machine, they may come one after the other.
+        using ManualResetEventSlim submitted = new();
+        using FakeBackend backend = new() { OnForward = _ => submitted.Wait() };
         await using InferenceEngine engine = Engine(backend, new EngineOptions { BlockCount = 12, BlockSize = 4 });
         Task<GenerationResult>[] all = [.. Enumerable.Range(0, 8).Select(i => engine.Submit(Request(i, i + 1, i + 2) with { MaxTokens = 40 }).CompleteAsync())];
+        submitted.Set();
         GenerationResult[] results = await Task.WhenAll(all);
         for (int i = 0; i < 8; i++)
         {

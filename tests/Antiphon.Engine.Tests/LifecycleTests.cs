@@ -91,6 +91,9 @@ public class LifecycleTests
             {
                 source.Cancel();
             }
+
+            // Long enough for a reader that comes late, on a busy machine, to find an answer that is not complete.
+            Thread.Sleep(2);
         }
     }
 
