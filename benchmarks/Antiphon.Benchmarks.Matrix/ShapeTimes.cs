@@ -65,9 +65,10 @@ internal static unsafe class ShapeTimes
         WeightMatrix small = matrices[0].Slice(0, 1);
         for (int round = -1; round < rounds; round++)
         {
-            double peak = kernels.Tier == KernelTier.Amx ? probe.MeasureTilesBFloat16(team) : probe.MeasureDotBFloat16(team);
             foreach (WeightMatrix matrix in matrices)
             {
+                // At once before each product: the machine's own speed changes from one second to the next.
+                double peak = kernels.Tier == KernelTier.Amx ? probe.MeasureTilesBFloat16(team) : probe.MeasureDotBFloat16(team);
                 x.Reset(tokens, columns);
                 long start = Stopwatch.GetTimestamp();
                 small.Multiply(x, y.Pointer, rows, team);
@@ -86,12 +87,11 @@ internal static unsafe class ShapeTimes
             }
         }
 
-        double product = Median(products);
-        double input = Median(inputs);
-        double top = Median(peaks);
+        List<double> shares = [.. products.Select((seconds, i) => operations / seconds / peaks[i])];
+        List<double> together = [.. products.Select((seconds, i) => operations / (seconds + inputs[i]) / peaks[i])];
         Console.WriteLine(
-            $"  {rows,7} x {columns,-7}  {product * 1e6,7:F0} us = {operations / product / top,4:P0} (best {operations / products.Min() / top,4:P0})  {input * 1e6,5:F0} us   "
-            + $"{operations / (product + input) / top,4:P0} of {top / 1e12:F2}");
+            $"  {rows,7} x {columns,-7}  {Median(products) * 1e6,7:F0} us = {Median(shares),4:P0} (fastest {products.Min() * 1e6:F0} us)  {Median(inputs) * 1e6,5:F0} us   "
+            + $"{Median(together),4:P0} of {Median(peaks) / 1e12:F2} (highest {peaks.Max() / 1e12:F2}: fastest is {operations / products.Min() / peaks.Max():P0} of it)");
     }
 
     private static (int Rows, int Columns) Shape(string text)

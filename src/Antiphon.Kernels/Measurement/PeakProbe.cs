@@ -11,12 +11,14 @@ public sealed unsafe class PeakProbe : IDisposable
 {
     private const int Repeats = 20_000;
     private const int ReadChunk = 1 << 20;
+    private const int TileBytes = 1024;
 
     private readonly GeneratedCode? tilesBFloat16;
     private readonly GeneratedCode? tilesInt8;
     private readonly GeneratedCode dotBFloat16;
     private readonly GeneratedCode multiplyAdd;
     private readonly GeneratedCode read;
+    private readonly NativeBuffer<byte> operands = new(4 * TileBytes);
 
     /// <summary>Generates the probes. Needs AVX-512 with bfloat16.</summary>
     public PeakProbe()
@@ -31,6 +33,15 @@ public sealed unsafe class PeakProbe : IDisposable
             AmxTiles.RequestPermission();
             tilesBFloat16 = Tiles((code, sum, a, b) => code.tdpbf16ps(sum, a, b));
             tilesInt8 = Tiles((code, sum, a, b) => code.tdpbssd(sum, a, b));
+        }
+
+        // Ordinary numbers: bytes of either sign, and bfloat16 numbers between 1/512 and 2. Tiles that were only cleared are multiplied at full speed
+        // even while the processor holds the others back to half, as it does for seconds at a time: no product of weights could reach that.
+        Random random = new(1);
+        for (int i = 0; i < operands.Length; i += 2)
+        {
+            operands.Pointer[i] = (byte)random.Next(256);
+            operands.Pointer[i + 1] = (byte)((random.Next(2) << 7) | 0x3B | (random.Next(2) << 2));
         }
 
         dotBFloat16 = Vectors((code, sum) => code.vdpbf16ps(sum, zmm30, zmm31));
@@ -69,11 +80,12 @@ public sealed unsafe class PeakProbe : IDisposable
         dotBFloat16.Dispose();
         multiplyAdd.Dispose();
         read.Dispose();
+        operands.Dispose();
     }
 
-    private static double Measure(GeneratedCode code, ComputeTeam team, double operations)
+    private double Measure(GeneratedCode code, ComputeTeam team, double operations)
     {
-        ProbeWork work = new() { Code = code };
+        ProbeWork work = new() { Code = code, Operands = operands.Pointer };
         int chunks = 4 * team.Size;
         return chunks * operations * Repeats / Time(work, team, chunks);
     }
@@ -90,10 +102,14 @@ public sealed unsafe class PeakProbe : IDisposable
             kernel =>
             {
                 AssemblerRegister64 config = kernel.TakeArgument(1);
+                AssemblerRegister64 operands = kernel.TakeArgument(2);
+                AssemblerRegister64 stride = kernel.Take();
                 kernel.Code.ldtilecfg(__[config]);
-                for (int tile = 0; tile < 8; tile++)
+                kernel.Code.mov(stride, 64);
+                for (int tile = 0; tile < 4; tile++)
                 {
                     kernel.Code.tilezero(new AssemblerRegisterTMM(Register.TMM0 + tile));
+                    kernel.Code.tileloadd(new AssemblerRegisterTMM(Register.TMM4 + tile), __[operands + (stride * 1) + (TileBytes * tile)]);
                 }
             },
             code =>
@@ -167,12 +183,14 @@ public sealed unsafe class PeakProbe : IDisposable
     {
         public nint Repeats;
         public void* Memory;
+        public byte* Operands;
     }
 
     private struct ProbeWork : IParallelWork
     {
         public GeneratedCode Code;
         public byte* Buffer;
+        public byte* Operands;
 
         public readonly void Execute(int chunk, int worker)
         {
@@ -186,6 +204,7 @@ public sealed unsafe class PeakProbe : IDisposable
             {
                 Repeats = Buffer is null ? Repeats : ReadChunk / 512,
                 Memory = Buffer is null ? &config : Buffer + ((long)chunk * ReadChunk),
+                Operands = Operands,
             };
             Code.Run(&arguments);
         }
