@@ -20,8 +20,8 @@ internal unsafe struct CodeArguments
     public const int OutputStrideField = 10;
     public const int ScratchField = 11;
     public const int ConfigField = 12;
-    public const int ScalesField = 13;
-    public const int AheadField = 14;
+    public const int AheadField = 13;
+    public const int AheadEndField = 14;
 
     /// <summary>The first strip.</summary>
     public byte* Weights;
@@ -62,9 +62,9 @@ internal unsafe struct CodeArguments
     /// <summary>The shapes of the tile registers.</summary>
     public TileConfig* Config;
 
-    /// <summary>The scales of an unpacked strip.</summary>
-    public byte* Scales;
-
-    /// <summary>What is fetched into the cache meanwhile: the weights that are read next.</summary>
+    /// <summary>What a kernel on unpacked strips fetches into the cache meanwhile: the weights that are read next.</summary>
     public byte* Ahead;
+
+    /// <summary>Where to stop fetching ahead.</summary>
+    public byte* AheadEnd;
 }

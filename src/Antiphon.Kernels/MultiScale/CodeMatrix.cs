@@ -10,8 +10,13 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     // As many as a layer has with one input.
     private const int MaxTogether = 4;
 
-    // Small enough that no worker waits long for the last chunk, large enough that starting a kernel does not count.
-    private const long LargestChunk = 128 << 10;
+    // Fewer tokens are faster with vectors: unpacking into memory must pay.
+    private static readonly int LeastTileTokens = int.Parse(Environment.GetEnvironmentVariable("XT") ?? "4");
+
+    // Unpacked strips that share a pass over the activations; they stay in the second-level cache.
+    private const int PanelStrips = 8;
+
+    // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
     private const long SmallestChunk = 32 << 10;
 
     private readonly MultiScaleKernels kernels;
@@ -55,6 +60,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             count++;
         }
 
+        work.Cut(team.Size);
         team.Run(ref work, work.Chunks);
         for (int i = 0; i < count; i++)
         {
@@ -131,43 +137,77 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             Stride = stride,
         };
         work.Weights = strips + (firstStrip * work.StripBytes);
-        if (kernels.IsGenerated)
+
+        // Here rather than in the chunks, which would wait for each other.
+        if (kernels.HasTiles && work.Tokens >= LeastTileTokens)
         {
-            // Here rather than in the chunks, whose other kernels wait for this one otherwise.
+            work.Unpack = kernels.Unpack(layout);
+            work.LastKernel = kernels.Tile(layout, work.LastTokens);
+            work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Tile(layout, SplitForm.GroupTokens);
+        }
+        else if (kernels.IsGenerated)
+        {
             work.LastKernel = kernels.Dot(layout, work.LastTokens);
             work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Dot(layout, SplitForm.GroupTokens);
         }
 
-        long chunkBytes = Math.Clamp(work.StripBytes * work.Strips / (8 * team.Size), SmallestChunk, LargestChunk);
-        work.ChunkStrips = team.Size == 1 ? work.Strips : (int)Math.Clamp(chunkBytes / work.StripBytes, 1, work.Strips);
-        products.Add(work, (work.Strips + work.ChunkStrips - 1) / work.ChunkStrips);
+        products.Add(work);
     }
 
-    /// <summary>Products with the same input, the chunks of one after those of another.</summary>
+    /// <summary>Products with the same input, the strips of one after those of another.</summary>
+    /// <remarks>
+    /// Chunks become smaller towards the end: each is a share of what is left, so that there are few starts, and yet no worker waits long for the last chunk.
+    /// </remarks>
     private struct Products : IParallelWork
     {
+        private const int MaxChunks = 256;
+
         private Works works;
-        private Ends ends;
+        private Ends workEnds;
+        private ChunkEnds chunkEnds;
         private int count;
 
-        public readonly int Chunks => count == 0 ? 0 : ends[count - 1];
+        public int Chunks { get; private set; }
 
-        public void Add(in MultiplyWork work, int chunks)
+        public void Add(in MultiplyWork work)
         {
             works[count] = work;
-            ends[count] = Chunks + chunks;
+            workEnds[count] = checked((count == 0 ? 0 : workEnds[count - 1]) + work.Strips);
             count++;
+        }
+
+        public void Cut(int workers)
+        {
+            if (count == 0)
+            {
+                return;
+            }
+
+            int strips = workEnds[count - 1];
+            int least = (int)Math.Clamp(SmallestChunk / works[0].StripBytes, 1, strips);
+            int end = 0;
+            while (end < strips)
+            {
+                int left = strips - end;
+                end = workers == 1 || Chunks == MaxChunks - 1 ? strips : Math.Min(strips, end + Math.Max(least, left / (2 * workers)));
+                chunkEnds[Chunks++] = end;
+            }
         }
 
         public readonly void Execute(int chunk, int worker)
         {
-            int product = 0;
-            while (chunk >= ends[product])
+            int first = chunk == 0 ? 0 : chunkEnds[chunk - 1];
+            int end = chunkEnds[chunk];
+            int start = 0;
+            for (int product = 0; start < end; start = workEnds[product], product++)
             {
-                product++;
+                int from = Math.Max(first, start);
+                int to = Math.Min(end, workEnds[product]);
+                if (from < to)
+                {
+                    works[product].Execute(from - start, to - start, worker);
+                }
             }
-
-            works[product].Execute(chunk - (product == 0 ? 0 : ends[product - 1]), worker);
         }
 
         [InlineArray(MaxTogether)]
@@ -181,23 +221,29 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         {
             private int first;
         }
+
+        [InlineArray(MaxChunks)]
+        private struct ChunkEnds
+        {
+            private int first;
+        }
     }
 
     /// <summary>One product, cut into ranges of strips.</summary>
     [StructLayout(LayoutKind.Auto)]
-    private struct MultiplyWork : IParallelWork
+    private struct MultiplyWork
     {
         public MultiScaleKernels Kernels;
         public CodeLayout Layout;
         public GeneratedCode? Kernel;
         public GeneratedCode? LastKernel;
+        public GeneratedCode? Unpack;
         public ComputeTeam Team;
         public SplitInput Input;
         public int Tokens;
         public int Columns;
         public long StripBytes;
         public int Strips;
-        public int ChunkStrips;
         public int Skip;
         public int Rows;
         public byte* Weights;
@@ -210,13 +256,15 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
 
-        private readonly long ScratchBytes => Kernel is null ? new UnpackedStrip(Layout, Columns).ByteCount : DotKernel.ScratchBytes;
+        private readonly long ScratchBytes =>
+            Unpack is not null ? TileKernel.ScratchBytes + (PanelStrips * UnpackedBytes)
+            : Kernel is not null ? DotKernel.ScratchBytes
+            : UnpackedBytes;
 
-        public readonly void Execute(int chunk, int worker)
+        private readonly long UnpackedBytes => new UnpackedStrip(Layout, Columns).ByteCount;
+
+        public readonly void Execute(int first, int end, int worker)
         {
-            int first = chunk * ChunkStrips;
-            int end = Math.Min(first + ChunkStrips, Strips);
-
             // Strips of which rows are missing are computed into scratch memory.
             if (first == 0 && Skip > 0)
             {
@@ -254,9 +302,18 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         {
             byte* scratch = Team.Scratch(worker, ScratchBytes + PartBytes);
             byte* weights = Weights + (first * StripBytes);
+
+            // What follows a chunk is another worker's; what follows a matrix is probably read next.
+            byte* aheadEnd = first + strips == Strips || Team.Size == 1 ? (byte*)nint.MaxValue : weights + (strips * StripBytes);
+            if (Unpack is not null)
+            {
+                RunTiles(weights, strips, aheadEnd, output, stride, scratch);
+                return;
+            }
+
             if (Kernel is not null && Groups == 1)
             {
-                RunDot(LastKernel!, 0, weights, strips, output, stride, scratch);
+                RunDot(LastKernel!, 0, weights, strips, aheadEnd, output, stride, scratch);
                 return;
             }
 
@@ -276,7 +333,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                     }
                     else
                     {
-                        RunDot(group == Groups - 1 ? LastKernel! : Kernel, group, weights, 1, to, stride, scratch);
+                        RunDot(group == Groups - 1 ? LastKernel! : Kernel, group, weights, 1, aheadEnd, to, stride, scratch);
                     }
                 }
             }
@@ -296,11 +353,46 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             }
         }
 
-        private readonly void RunDot(GeneratedCode kernel, int group, byte* weights, int strips, float* output, int stride, byte* scratch)
+        private readonly void RunDot(GeneratedCode kernel, int group, byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        {
+            CodeArguments arguments = Arguments(group, weights, strips, output, stride);
+            arguments.AheadEnd = aheadEnd;
+            arguments.Scratch = scratch;
+            kernel.Run(&arguments);
+        }
+
+        private readonly void RunTiles(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        {
+            byte* panel = scratch + TileKernel.ScratchBytes;
+            for (int strip = 0; strip < strips; strip += PanelStrips)
+            {
+                int count = Math.Min(PanelStrips, strips - strip);
+                CodeArguments arguments = Arguments(0, weights, count, (float*)panel, 0);
+                arguments.OutputStride = (nint)UnpackedBytes;
+                Unpack!.Run(&arguments);
+                weights += count * StripBytes;
+                for (int group = 0; group < Groups; group++)
+                {
+                    int tokens = group == Groups - 1 ? LastTokens : SplitForm.GroupTokens;
+                    arguments = Arguments(group, panel, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
+                    arguments.StripBytes = (nint)UnpackedBytes;
+                    arguments.Scratch = scratch;
+                    arguments.Ahead = weights;
+                    arguments.AheadEnd = group == 0 ? aheadEnd : null;
+                    TileConfig config = TileKernel.Config(Layout, tokens, Kernels.Passes);
+                    arguments.Config = &config;
+                    (group == Groups - 1 ? LastKernel : Kernel)!.Run(&arguments);
+                }
+
+                output += count * CodeLayout.StripRows;
+            }
+        }
+
+        private readonly CodeArguments Arguments(int group, byte* weights, int strips, float* output, int stride)
         {
             SplitForm form = Form(group);
             byte* input = Input.Group(group);
-            CodeArguments arguments = new()
+            return new()
             {
                 Weights = weights,
                 CodesAt = (nint)Layout.CodesAt(Columns),
@@ -313,9 +405,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 Factors = input + form.FactorsAt,
                 Output = (byte*)output,
                 OutputStride = sizeof(float) * (nint)stride,
-                Scratch = scratch,
             };
-            kernel.Run(&arguments);
         }
     }
 }

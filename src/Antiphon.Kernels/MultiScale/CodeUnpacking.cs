@@ -16,6 +16,21 @@ internal static class CodeUnpacking
     /// <summary>Holds the multiples of four blocks for each row, as bytes, after <see cref="EmitSubScales"/>.</summary>
     public static AssemblerRegisterZMM MinimumVector(int vector) => new(Register.ZMM0 + vector);
 
+    /// <summary>Emits code that loads the three constants of <see cref="Emit"/>.</summary>
+    public static void EmitConstants(KernelAssembler kernel, CodeLayout layout, AssemblerRegisterZMM lowMask, AssemblerRegisterZMM highMask, AssemblerRegisterZMM values)
+    {
+        kernel.Code.vmovdqa64(lowMask, kernel.Bytes(_ => layout.IsPlain ? 0x80 : (1 << layout.LowBits) - 1));
+        if (layout.HighBits > 0)
+        {
+            kernel.Code.vmovdqa64(highMask, kernel.Bytes(_ => ((1 << layout.HighBits) - 1) << layout.LowBits));
+        }
+
+        if (layout.Table is { } table)
+        {
+            kernel.Code.vmovdqa64(values, kernel.Bytes(i => table[i % 16] + layout.Offset));
+        }
+    }
+
     /// <summary>Emits code for the codes of a tile: unsigned, one register for each group.</summary>
     /// <param name="code">Where to.</param>
     /// <param name="layout">The layout.</param>

@@ -18,7 +18,7 @@ internal static class DotKernel
     public const int ScratchBytes = 64 * 2 * CodeLayout.SuperTiles;
 
     /// <summary>How far ahead of its use memory is fetched, in bytes.</summary>
-    private const int PrefetchDistance = 6144;
+    private const int PrefetchDistance = 4096;
 
     private static readonly AssemblerRegisterZMM High = zmm8;
     private static readonly AssemblerRegisterZMM Low = zmm9;
@@ -56,7 +56,7 @@ internal static class DotKernel
         }
 
         code.add(ahead, PrefetchDistance);
-        EmitConstants(kernel, layout);
+        CodeUnpacking.EmitConstants(kernel, layout, LowMask, HighMask, Values);
         Label nextStrip = code.CreateLabel();
         Label nextTile = code.CreateLabel();
         code.Label(ref nextStrip);
@@ -123,6 +123,8 @@ internal static class DotKernel
             }
 
             code.add(ahead, bytes);
+            code.cmp(ahead, kernel.Argument(CodeArguments.AheadEndField));
+            code.cmovae(ahead, scratch);
         }
 
         // The scales of all blocks of the super-block go to scratch memory; its minimums are added to the sums.
@@ -225,26 +227,6 @@ internal static class DotKernel
                     code.vfmadd231ps(Sum(token), High, TileScale);
                 }
             }
-        }
-    }
-
-    private static void EmitConstants(KernelAssembler kernel, CodeLayout layout)
-    {
-        if (layout.IsPlain)
-        {
-            kernel.Code.vmovdqa64(LowMask, kernel.Bytes(_ => 0x80));
-            return;
-        }
-
-        kernel.Code.vmovdqa64(LowMask, kernel.Bytes(_ => (1 << layout.LowBits) - 1));
-        if (layout.HighBits > 0)
-        {
-            kernel.Code.vmovdqa64(HighMask, kernel.Bytes(_ => ((1 << layout.HighBits) - 1) << layout.LowBits));
-        }
-
-        if (layout.Table is { } table)
-        {
-            kernel.Code.vmovdqa64(Values, kernel.Bytes(i => table[i % 16] + layout.Offset));
         }
     }
 

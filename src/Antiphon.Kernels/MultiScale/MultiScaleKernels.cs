@@ -17,6 +17,8 @@ public sealed class MultiScaleKernels : IDisposable
     private readonly Lock gate = new();
     private readonly WeightArena arena = new();
     private readonly GeneratedCode?[] dot;
+    private readonly GeneratedCode?[] tile;
+    private readonly GeneratedCode?[] unpack;
     private long generationTicks;
 
     /// <summary>The kernels for a tier.</summary>
@@ -30,6 +32,8 @@ public sealed class MultiScaleKernels : IDisposable
         Tier = CpuFeatures.Resolve(tier);
         Passes = passes;
         dot = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
+        tile = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
+        unpack = new GeneratedCode?[CodeLayout.Layouts.Length];
         if (Tier < KernelTier.Avx512 || !CpuFeatures.Current.HasAvx512Vnni)
         {
             return;
@@ -40,6 +44,11 @@ public sealed class MultiScaleKernels : IDisposable
             // If the system denies executable memory, this is where it shows.
             Dot(CodeLayout.Layouts[0], 1);
             IsGenerated = true;
+            if (Tier == KernelTier.Amx)
+            {
+                AmxTiles.RequestPermission();
+                HasTiles = true;
+            }
         }
         catch (CodeGenerationException exception)
         {
@@ -108,12 +117,22 @@ public sealed class MultiScaleKernels : IDisposable
     {
         lock (gate)
         {
-            foreach (GeneratedCode? code in (ReadOnlySpan<GeneratedCode?>)[.. dot])
+            foreach (GeneratedCode? code in (ReadOnlySpan<GeneratedCode?>)[.. dot, .. tile, .. unpack])
             {
                 code?.Dispose();
             }
         }
     }
+
+    /// <summary>Whether groups of tokens are multiplied in AMX tiles.</summary>
+    internal bool HasTiles { get; }
+
+    internal GeneratedCode Tile(CodeLayout layout, int tokens) => Get(
+        ref tile[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],
+        (layout, tokens, Passes),
+        static of => TileKernel.Generate(of.layout, of.tokens, of.Passes));
+
+    internal GeneratedCode Unpack(CodeLayout layout) => Get(ref unpack[CodeLayout.Layouts.IndexOf(layout)], layout, UnpackKernel.Generate);
 
     internal GeneratedCode Dot(CodeLayout layout, int tokens) => Get(
         ref dot[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],

@@ -133,29 +133,38 @@ internal sealed unsafe class SplitInput : IDisposable
         static void Store(Vector512<short> words, byte* bytes) => Vector256.Narrow(words.GetLower(), words.GetUpper()).AsByte().Store(bytes);
     }
 
-    /// <summary>The digits of minus the sums of one token.</summary>
+    /// <summary>The digits of minus the sums of one token, of 8 blocks at a time.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void StoreDigits(byte* digits, int blocks, int* sums, int tokens, int steps)
     {
         int perTile = blocks / CodeLayout.SuperTiles;
-        for (int step = 0; step < steps; step++)
+        int tiles = CodeLayout.SuperTiles / perTile;
+        int* eight = stackalloc int[8];
+        for (int step = 0, part = 0; step + tiles <= steps; step += tiles, part = (part + 1) % perTile)
         {
-            for (int i = 0; i < perTile; i++)
+            for (int i = 0; i < 8; i++)
             {
-                int sum = sums[i];
-                int at = (step % CodeLayout.SuperTiles * perTile) + i;
-                digits[(2 * blocks) + at] = (byte)sum;
-                sum = (sum - (sbyte)sum) >> 8;
-                digits[blocks + at] = (byte)sum;
-                sum = (sum - (sbyte)sum) >> 8;
-                digits[at] = (byte)sum;
+                eight[i] = sums[(i / perTile * perTile * tokens) + (i % perTile)];
             }
 
-            sums += perTile * tokens;
-            if (step % CodeLayout.SuperTiles == CodeLayout.SuperTiles - 1)
+            Vector256<int> sum = Vector256.Load(eight);
+            byte* to = digits + (8 * part);
+            Store(sum, to + (2 * blocks));
+            sum = (sum - ((sum << 24) >> 24)) >> 8;
+            Store(sum, to + blocks);
+            sum = (sum - ((sum << 24) >> 24)) >> 8;
+            Store(sum, to);
+            sums += 8 * tokens;
+            if (part == perTile - 1)
             {
                 digits += 4L * blocks * tokens;
             }
+        }
+
+        static void Store(Vector256<int> digit, byte* to)
+        {
+            Vector128<short> words = Vector128.Narrow(digit.GetLower(), digit.GetUpper());
+            Vector64.Store(Vector128.Narrow(words, words).GetLower(), (sbyte*)to);
         }
     }
 
