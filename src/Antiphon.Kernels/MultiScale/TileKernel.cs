@@ -35,6 +35,7 @@ internal static class TileKernel
         }
 
         config.Set(6, CodeLayout.Groups / layout.SubBlocks, 64);
+        config.Set(7, CodeLayout.Groups / layout.SubBlocks, 64);
         return config;
     }
 
@@ -61,16 +62,16 @@ internal static class TileKernel
         AssemblerRegister64 ahead = kernel.TakeArgument(CodeArguments.AheadField);
         AssemblerRegister64 rowStride = kernel.Take();
         AssemblerRegister64 sixtyFour = kernel.Take();
-        AssemblerRegister64 before = kernel.Take();
-        code.mov(before, kernel.Argument(CodeArguments.ConfigField));
-        code.ldtilecfg(__[before]);
-        code.lea(before, __[scratch + StepBytes]);
+        code.mov(values, kernel.Argument(CodeArguments.ConfigField));
+        code.ldtilecfg(__[values]);
         code.mov(sixtyFour, 64);
         code.mov(rowStride, passes == 2 ? 32 : 64);
 
         Label nextStrip = code.CreateLabel();
-        Label nextStep = code.CreateLabel();
-        Label firstStep = code.CreateLabel();
+        Label nextSteps = code.CreateLabel();
+        Label lastEven = code.CreateLabel();
+        Label lastOdd = code.CreateLabel();
+        Label finished = code.CreateLabel();
         code.Label(ref nextStrip);
         code.mov(values, kernel.Argument(CodeArguments.WeightsField));
         code.mov(steps, kernel.Argument(CodeArguments.StepsField));
@@ -89,16 +90,29 @@ internal static class TileKernel
             code.vpxord(Sum(token), Sum(token), Sum(token));
         }
 
-        EmitProducts();
-        code.jmp(firstStep);
-        code.Label(ref nextStep);
-        EmitProducts();
-        EmitAdditions();
-        code.Label(ref firstStep);
-        code.xchg(scratch, before);
+        // Even and odd steps in turns: a tile register is not written again before the step after next.
+        EmitProducts(0);
         code.dec(steps);
-        code.jnz(nextStep);
-        EmitAdditions();
+        code.jz(lastEven);
+        code.Label(ref nextSteps);
+        EmitProducts(1);
+        EmitAdditions(0);
+        code.dec(steps);
+        code.jz(lastOdd);
+        EmitProducts(0);
+        EmitAdditions(1);
+        code.dec(steps);
+        code.jnz(nextSteps);
+        code.Label(ref lastEven);
+        if (layout.HeaderBytes == 0)
+        {
+            EmitAdditions(0);
+        }
+
+        code.jmp(finished);
+        code.Label(ref lastOdd);
+        EmitAdditions(1);
+        code.Label(ref finished);
 
         code.mov(values, kernel.Argument(CodeArguments.OutputField));
         code.mov(scales, kernel.Argument(CodeArguments.FactorsField));
@@ -118,7 +132,7 @@ internal static class TileKernel
         code.tilerelease();
         return kernel.Finish();
 
-        void EmitProducts()
+        void EmitProducts(int parity)
         {
             for (int at = 0; at < layout.TileBytes + layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles); at += 64)
             {
@@ -130,35 +144,41 @@ internal static class TileKernel
             code.cmovae(ahead, scratch);
             for (int block = 0; block < blocks; block++)
             {
-                code.tileloadd(tmm6, __[values + (sixtyFour * 1) + (block * UnpackedStrip.TileBytes / 2)]);
+                AssemblerRegisterTMM weights = new(Register.TMM6 + (blocks == 2 ? block : parity));
+                code.tileloadd(weights, __[values + (sixtyFour * 1) + (block * UnpackedStrip.TileBytes / 2)]);
                 for (int part = 0; part < parts; part++)
                 {
                     AssemblerRegisterTMM integers = new(Register.TMM4 + part);
-                    AssemblerRegisterTMM products = new(Register.TMM0 + (2 * block) + part);
+                    AssemblerRegisterTMM products = Products(parity, block, part);
                     code.tileloadd(integers, __[input + (rowStride * 1) + ((part * 16 * 64 / passes) + (block * blockBytes))]);
                     code.tilezero(products);
-                    code.tdpbssd(products, integers, tmm6);
+                    code.tdpbssd(products, integers, weights);
                 }
             }
 
-            for (int tile = 0; tile < 2 * blocks; tile++)
+            for (int tile = 0; tile < blocks * parts; tile++)
             {
-                if (tile % 2 < parts)
-                {
-                    code.tilestored(__[scratch + (sixtyFour * 1) + (1024 * tile)], new AssemblerRegisterTMM(Register.TMM0 + tile));
-                }
+                (int block, int part) = (tile / parts, tile % parts);
+                code.tilestored(__[scratch + (sixtyFour * 1) + ((StepBytes * parity) + (2048 * block) + (1024 * part))], Products(parity, block, part));
             }
 
             code.add(values, UnpackedStrip.TileBytes);
             code.add(input, 64 * tokens);
         }
 
+        // A format with two blocks in a tile needs all four registers in every step.
+        AssemblerRegisterTMM Products(int parity, int block, int part) => new(Register.TMM0 + (2 * (blocks == 2 ? block : parity)) + part);
+
         // What the products of the step before add to the sums.
-        void EmitAdditions()
+        void EmitAdditions(int parity)
         {
             if (layout.HasSuperMinimum)
             {
-                EmitSuperMinimums();
+                // A super-block begins at an even step, and ends at an odd one.
+                if (parity == 0)
+                {
+                    EmitSuperMinimums();
+                }
             }
             else if (layout.HasMinimum)
             {
@@ -180,16 +200,16 @@ internal static class TileKernel
                 for (int token = 0; token < tokens; token++)
                 {
                     AssemblerRegisterZMM total = Temporary(token);
-                    int at = (2048 * block) + (64 * passes * token);
+                    int at = (StepBytes * parity) + (2048 * block) + (64 * passes * token);
                     if (passes == 2)
                     {
-                        code.vpslld(total, __zmmword_ptr[before + at], 8);
-                        code.vpaddd(total, total, __zmmword_ptr[before + (at + 64)]);
+                        code.vpslld(total, __zmmword_ptr[scratch + at], 8);
+                        code.vpaddd(total, total, __zmmword_ptr[scratch + (at + 64)]);
                         code.vcvtdq2ps(total, total);
                     }
                     else
                     {
-                        code.vcvtdq2ps(total, __zmmword_ptr[before + at]);
+                        code.vcvtdq2ps(total, __zmmword_ptr[scratch + at]);
                     }
 
                     code.vfmadd231ps(Sum(token), total, Scale);
@@ -204,7 +224,7 @@ internal static class TileKernel
             Label inSuper = code.CreateLabel();
             code.dec(toSuper);
             code.jnz(inSuper);
-            code.mov(toSuper, CodeLayout.SuperTiles);
+            code.mov(toSuper, CodeLayout.SuperTiles / 2);
             code.vmovups(Minimum, __zmmword_ptr[minimums]);
             for (int vector = 0; vector < 2 * blocks; vector++)
             {
