@@ -14,7 +14,8 @@ public sealed record LanguageModelOptions
 
     /// <summary>
     /// How products with weight matrices are computed. Default: <see cref="MatrixPrecision.Exact"/>, which gives the same bits on every processor and loads at once;
-    /// <see cref="MatrixPrecision.Fast"/> rounds to bfloat16 where this processor has the instructions for it, and rearranges the weights while loading (about a second per gigabyte).
+    /// <see cref="MatrixPrecision.Fast"/> rounds to bfloat16 where this processor has the instructions for it, and rearranges the weights while loading (about a second per gigabyte);
+    /// <see cref="MatrixPrecision.Int8"/> multiplies quantised weights as the integers they are, with the same bits on every processor, after rearranging them likewise.
     /// </summary>
     public MatrixPrecision Precision { get; init; } = MatrixPrecision.Exact;
 

@@ -18,7 +18,6 @@ internal static class BenchCommand
         Option<int?> steps = Checked.Whole("--decode", "Decode steps to time after each prompt (default 32)", 1, 100_000);
         Option<int?> repeats = Checked.Whole("--repeat", "How often each test runs; medians are shown (default 3)", 1, 1000);
         Option<int?> threads = Checked.Whole("--threads", "Compute threads (default: one for each processor)", 1, 1024);
-        Option<bool> exact = ModelOptions.ExactOption();
         var json = new Option<bool>("--json") { Description = "The results as JSON" };
         var compare = new Option<string?>("--compare") { Description = "Earlier results (--json) to compare with", HelpName = "FILE" };
         var command = new TaughtCommand(
@@ -27,7 +26,8 @@ internal static class BenchCommand
             "antiphon bench model.gguf",
             "antiphon bench model.gguf --lengths 128,1024 --batch 1,8 --threads 2 --json > before.json",
             "antiphon bench model.gguf --compare before.json",
-            "antiphon bench serve model.gguf --concurrency 16") { words, lengths, batches, steps, repeats, threads, exact, json, compare, BenchServeCommand.Create(session) };
+            "antiphon bench serve model.gguf --concurrency 16") { words, lengths, batches, steps, repeats, threads, json, compare, BenchServeCommand.Create(session) };
+        var precision = new PrecisionOption(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string? path = parsed.GetValue(words) is [string given] ? given : null;
@@ -35,7 +35,7 @@ internal static class BenchCommand
             int[] promptLengths = parsed.GetValue(lengths)!;
             int decodeSteps = parsed.GetValue(steps) ?? 32;
             using var team = new ComputeTeam(parsed.GetValue(threads) ?? Environment.ProcessorCount);
-            using LoadedModel model = await session.LoadForMeasuringAsync(path, team, ModelOptions.Precision(parsed, exact), cancellationToken).ConfigureAwait(false);
+            using LoadedModel model = await session.LoadForMeasuringAsync(path, team, precision.Read(parsed), cancellationToken).ConfigureAwait(false);
             int longest = promptLengths.Max() + decodeSteps + 1;
             if (longest > model.Backend.ContextLength)
             {

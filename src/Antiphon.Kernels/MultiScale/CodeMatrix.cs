@@ -10,10 +10,10 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     // As many as a layer has with one input.
     private const int MaxTogether = 4;
 
-    // Fewer tokens are faster with vectors: unpacking into memory must pay.
-    private static readonly int LeastTileTokens = int.Parse(Environment.GetEnvironmentVariable("XT") ?? "4");
+    // Fewer tokens are faster with vectors.
+    private static readonly int LeastTileTokens = int.Parse(Environment.GetEnvironmentVariable("XT") ?? "9");
 
-    // Unpacked strips that share a pass over the activations; they stay in the second-level cache.
+    // Strips that share a pass over the activations of several groups; they stay in the second-level cache.
     private const int PanelStrips = 8;
 
     // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
@@ -141,7 +141,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         // Here rather than in the chunks, which would wait for each other.
         if (kernels.HasTiles && work.Tokens >= LeastTileTokens)
         {
-            work.Unpack = kernels.Unpack(layout);
+            work.Tiles = true;
+            work.Unpack = layout.IsPlain ? null : kernels.Unpack(layout);
             work.LastKernel = kernels.Tile(layout, work.LastTokens);
             work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Tile(layout, SplitForm.GroupTokens);
         }
@@ -238,6 +239,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         public GeneratedCode? Kernel;
         public GeneratedCode? LastKernel;
         public GeneratedCode? Unpack;
+        public bool Tiles;
         public ComputeTeam Team;
         public SplitInput Input;
         public int Tokens;
@@ -257,9 +259,12 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
 
         private readonly long ScratchBytes =>
-            Unpack is not null ? TileKernel.ScratchBytes + (PanelStrips * UnpackedBytes)
+            Tiles ? TileKernel.ScratchBytes + (Unpack is null ? 0 : Panel * UnpackedBytes)
             : Kernel is not null ? DotKernel.ScratchBytes
             : UnpackedBytes;
+
+        // One group uses unpacked strips once: they need not leave the first-level cache.
+        private readonly int Panel => Groups > 1 ? PanelStrips : 1;
 
         private readonly long UnpackedBytes => new UnpackedStrip(Layout, Columns).ByteCount;
 
@@ -305,7 +310,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
             // What follows a chunk is another worker's; what follows a matrix is probably read next.
             byte* aheadEnd = first + strips == Strips || Team.Size == 1 ? (byte*)nint.MaxValue : weights + (strips * StripBytes);
-            if (Unpack is not null)
+            if (Tiles)
             {
                 RunTiles(weights, strips, aheadEnd, output, stride, scratch);
                 return;
@@ -363,28 +368,38 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         private readonly void RunTiles(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
         {
-            byte* panel = scratch + TileKernel.ScratchBytes;
-            for (int strip = 0; strip < strips; strip += PanelStrips)
+            byte* unpacked = scratch + TileKernel.ScratchBytes;
+            int panel = Unpack is null && Groups == 1 ? strips : Panel;
+            for (int strip = 0; strip < strips; strip += panel, output += panel * CodeLayout.StripRows)
             {
-                int count = Math.Min(PanelStrips, strips - strip);
-                CodeArguments arguments = Arguments(0, weights, count, (float*)panel, 0);
-                arguments.OutputStride = (nint)UnpackedBytes;
-                Unpack!.Run(&arguments);
-                weights += count * StripBytes;
+                int count = Math.Min(panel, strips - strip);
+                byte* next = weights + (count * StripBytes);
+                CodeArguments arguments;
+                if (Unpack is not null)
+                {
+                    arguments = Arguments(0, weights, count, (float*)unpacked, 0);
+                    arguments.OutputStride = (nint)UnpackedBytes;
+                    Unpack.Run(&arguments);
+                }
+
                 for (int group = 0; group < Groups; group++)
                 {
                     int tokens = group == Groups - 1 ? LastTokens : SplitForm.GroupTokens;
-                    arguments = Arguments(group, panel, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
-                    arguments.StripBytes = (nint)UnpackedBytes;
+                    arguments = Arguments(group, Unpack is null ? weights : unpacked, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
+                    if (Unpack is not null)
+                    {
+                        arguments.StripBytes = (nint)UnpackedBytes;
+                    }
+
                     arguments.Scratch = scratch;
-                    arguments.Ahead = weights;
+                    arguments.Ahead = Unpack is null && Groups == 1 ? weights + TileKernel.PrefetchDistance : next;
                     arguments.AheadEnd = group == 0 ? aheadEnd : null;
                     TileConfig config = TileKernel.Config(Layout, tokens, Kernels.Passes);
                     arguments.Config = &config;
                     (group == Groups - 1 ? LastKernel : Kernel)!.Run(&arguments);
                 }
 
-                output += count * CodeLayout.StripRows;
+                weights = next;
             }
         }
 

@@ -70,18 +70,20 @@ internal sealed unsafe class SplitInput : IDisposable
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Split(float* x, int columns, SplitOrder order, int passes, byte* group, SplitForm form, int token)
     {
-        Vector512<float> greatest = Vector512<float>.Zero;
+        // As integers, magnitudes are in the same order, and NaN is greater than all.
+        Vector512<int> greatest = Vector512<int>.Zero;
         for (int column = 0; column < columns; column += 16)
         {
-            greatest = Vector512.Max(greatest, Vector512.Abs(Vector512.Load(x + column)));
+            greatest = Vector512.Max(greatest, Vector512.Load((int*)x + column) & Vector512.Create(0x7FFFFFFF));
         }
 
-        float largest = 0;
+        int largestBits = 0;
         for (int i = 0; i < 16; i++)
         {
-            largest = MathF.Max(largest, greatest.GetElement(i));
+            largestBits = Math.Max(largestBits, greatest.GetElement(i));
         }
 
+        float largest = BitConverter.Int32BitsToSingle(largestBits);
         RowScale scale = SplitArithmetic.ScaleOf(largest, passes);
         float* factors = (float*)(group + form.FactorsAt) + (2 * token);
         factors[0] = scale.Factor;

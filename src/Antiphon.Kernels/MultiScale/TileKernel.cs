@@ -5,13 +5,16 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>
-/// The kernel for a group of tokens with AMX tiles: unpacked strips times the bytes of up to 16 tokens, a block of columns at a time. The high and the low bytes
+/// The kernel for a group of tokens with AMX tiles: unpacked strips (of plain bytes: packed ones) times the bytes of up to 16 tokens, a block of columns at a time. The high and the low bytes
 /// of a token are two rows of one tile, so up to 8 tokens take one product; vector instructions merge, scale and add up the integers of the block before.
 /// </summary>
 internal static class TileKernel
 {
     /// <summary>Bytes of scratch memory: the integers of two tiles, of two blocks in turns, twice.</summary>
     public const int ScratchBytes = 2 * StepBytes;
+
+    /// <summary>How far ahead of its use packed memory is to be fetched, in bytes.</summary>
+    public const int PrefetchDistance = 8192;
 
     private const int StepBytes = 4 * 1024;
 
@@ -75,12 +78,22 @@ internal static class TileKernel
         code.Label(ref nextStrip);
         code.mov(values, kernel.Argument(CodeArguments.WeightsField));
         code.mov(steps, kernel.Argument(CodeArguments.StepsField));
-        code.mov(scales, steps);
-        code.shl(scales, 9);
-        code.add(scales, values);
-        code.mov(minimums, steps);
-        code.shl(minimums, (byte)(5 + blocks));
-        code.add(minimums, scales);
+        if (layout.IsPlain)
+        {
+            // These are read as they are packed.
+            code.mov(scales, values);
+            code.add(values, kernel.Argument(CodeArguments.CodesAtField));
+        }
+        else
+        {
+            code.mov(scales, steps);
+            code.shl(scales, 9);
+            code.add(scales, values);
+            code.mov(minimums, steps);
+            code.shl(minimums, (byte)(5 + blocks));
+            code.add(minimums, scales);
+        }
+
         code.mov(input, kernel.Argument(CodeArguments.InputField));
         code.mov(sums, kernel.Argument(CodeArguments.SumsField));
         code.mov(digits, kernel.Argument(CodeArguments.DigitsField));
@@ -196,7 +209,15 @@ internal static class TileKernel
 
             for (int block = 0; block < blocks; block++)
             {
-                code.vmovups(Scale, __zmmword_ptr[scales + (64 * block)]);
+                if (layout.IsPlain)
+                {
+                    code.vcvtph2ps(Scale, __ymmword_ptr[scales]);
+                }
+                else
+                {
+                    code.vmovups(Scale, __zmmword_ptr[scales + (64 * block)]);
+                }
+
                 for (int token = 0; token < tokens; token++)
                 {
                     AssemblerRegisterZMM total = Temporary(token);
@@ -216,7 +237,7 @@ internal static class TileKernel
                 }
             }
 
-            code.add(scales, 64 * blocks);
+            code.add(scales, layout.IsPlain ? layout.TileScaleBytes : 64 * blocks);
         }
 
         void EmitSuperMinimums()

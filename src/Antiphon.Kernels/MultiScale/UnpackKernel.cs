@@ -115,18 +115,10 @@ internal static class UnpackKernel
 
         void EmitValues()
         {
-            if (!layout.IsPlain)
-            {
-                CodeUnpacking.Emit(code, layout, codes, Code, Other, LowMask, HighMask, Values);
-            }
-
+            CodeUnpacking.Emit(code, layout, codes, Code, Other, LowMask, HighMask, Values);
             for (int group = 0; group < CodeLayout.Groups; group++)
             {
-                if (layout.IsPlain)
-                {
-                    code.vmovdqu64(Code(group), __zmmword_ptr[codes + (64 * group)]);
-                }
-                else if (layout.Offset > 0)
+                if (layout.Offset > 0)
                 {
                     code.vpsubb(Code(group), Code(group), Offset);
                 }

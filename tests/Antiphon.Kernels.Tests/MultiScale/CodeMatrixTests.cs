@@ -58,6 +58,247 @@ public sealed unsafe class CodeMatrixTests
         }
     }
 
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void Slices_and_rows_are_those_of_the_whole(KernelTier tier, TensorFormat format)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        Random random = new((int)format);
+        int columns = format.BlockElements() * 2;
+        const int Rows = 70;
+        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        foreach (int count in new[] { 1, 5, 20 })
+        {
+            RandomWeights.Fill(x, count, columns, random);
+            fixed (byte* data = bytes)
+            {
+                WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, team);
+                float[] whole = Multiply(matrix, x, Rows, team);
+                foreach ((int first, int rows) in new[] { (0, 70), (16, 32), (3, 1), (3, 13), (3, 14), (15, 2), (1, 69), (69, 1), (40, 0), (17, 30) })
+                {
+                    WeightMatrix slice = matrix.Slice(first, rows);
+                    float[] part = Multiply(slice, x, rows, team);
+                    for (int i = 0; i < count; i++)
+                    {
+                        AssertSame(whole.AsSpan((i * Rows) + first, rows), part.AsSpan(i * rows, rows));
+                    }
+
+                    for (int row = 0; row < rows; row++)
+                    {
+                        float[] values = new float[columns];
+                        slice.DecodeRow(row, values);
+                        Assert.Equal(RandomWeights.Decode(format, bytes, columns, first + row), values);
+                    }
+                }
+
+                Assert.Throws<ArgumentOutOfRangeException>(() => matrix.Slice(1, 70));
+                Assert.Throws<ArgumentOutOfRangeException>(() => matrix.Slice(-1, 1));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void Nothing_is_read_past_the_packed_weights(KernelTier tier, TensorFormat format)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        Random random = new(7);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        CodeLayout layout = CodeLayout.Find(format)!;
+        int columns = format.BlockElements();
+        foreach (int rows in new[] { 1, 16, 33 })
+        {
+            byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+            using GuardedMemory memory = new((rows + 15) / 16 * layout.StripBytes(columns));
+            fixed (byte* data = bytes)
+            {
+                CodePacker.Pack(layout, rows, columns, data, memory.Pointer, team);
+            }
+
+            CodeMatrix matrix = new(kernels, layout, rows, columns, memory.Pointer, memory, 0);
+            foreach (int count in new[] { 1, 12, 20 })
+            {
+                RandomWeights.Fill(x, count, columns, random);
+                AssertSame(Define(format, bytes, rows, x, 2), Multiply(matrix, x, rows, team));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void Nothing_is_read_past_the_file(KernelTier tier, TensorFormat format)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        using ComputeTeam team = new(1);
+        int columns = 2 * format.BlockElements();
+        byte[] bytes = RandomWeights.Create(format, 17, columns, new Random(3));
+        using GuardedMemory memory = new(bytes.Length);
+        bytes.CopyTo(new Span<byte>(memory.Pointer, bytes.Length));
+        WeightMatrix matrix = kernels.Pack(format, 17, columns, memory.Pointer, bytes.Length, team);
+        float[] values = new float[columns];
+        matrix.DecodeRow(16, values);
+        Assert.Equal(RandomWeights.Decode(format, bytes, columns, 16), values);
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void Rows_of_any_size_and_worth_are_as_defined_and_do_not_touch_each_other(KernelTier tier)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        Random random = new(11);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        const int Columns = 256;
+        const int Rows = 20;
+        foreach (TensorFormat format in new[] { TensorFormat.Q8_0, TensorFormat.Q4_1, TensorFormat.Q6_K, TensorFormat.Q4_K })
+        {
+            byte[] bytes = RandomWeights.Create(format, Rows, Columns, random);
+            fixed (byte* data = bytes)
+            {
+                WeightMatrix matrix = kernels.Pack(format, Rows, Columns, data, bytes.Length, team);
+                foreach (int count in new[] { 8, 16 })
+                {
+                    RandomWeights.Fill(x, count, Columns, random);
+                    Scale(0, 0);
+                    Scale(1, 1e-38f);
+                    Scale(2, 1e-44f);
+                    Scale(3, 3e38f);
+                    Scale(4, 1e-25f);
+                    x.Row(5)[77] = float.NaN;
+                    x.Row(6)[255] = float.NegativeInfinity;
+                    new Span<float>(x.Row(7), Columns).Clear();
+                    x.Row(7)[31] = -1.5f;
+                    float[] result = Multiply(matrix, x, Rows, team);
+                    AssertSame(Define(format, bytes, Rows, x, 2), result);
+                    Assert.All(result.AsSpan(0, Rows).ToArray(), value => Assert.Equal(0, value));
+                    Assert.All(result.AsSpan(5 * Rows, 2 * Rows).ToArray(), value => Assert.True(float.IsNaN(value)));
+                }
+            }
+        }
+
+        void Scale(int row, float factor)
+        {
+            for (int c = 0; c < Columns; c++)
+            {
+                x.Row(row)[c] *= factor;
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void Products_made_together_are_those_made_alone(KernelTier tier)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        Random random = new(9);
+        (TensorFormat Format, int Rows)[] shapes = [(TensorFormat.Q8_0, 70), (TensorFormat.Q4_K, 33), (TensorFormat.Q6_K, 0), (TensorFormat.Q2_K, 16), (TensorFormat.Q4_0, 2000), (TensorFormat.F32, 5)];
+        List<byte[]> sources = [];
+        List<WeightMatrix> matrices = [];
+        foreach ((TensorFormat format, int rows) in shapes)
+        {
+            // Pinned, since the last one is not packed.
+            byte[] bytes = GC.AllocateUninitializedArray<byte>((int)(rows * format.ByteCount(256)), pinned: true);
+            RandomWeights.Create(format, rows, 256, random).CopyTo(bytes, 0);
+            sources.Add(bytes);
+            byte* data = (byte*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetArrayDataReference(bytes));
+            matrices.Add(MultiScaleKernels.Supports(format) ? kernels.Pack(format, rows, 256, data, bytes.Length, team) : WeightMatrix.Create(format, rows, 256, data, bytes.Length));
+        }
+
+        foreach (int tokens in new[] { 0, 1, 7, 20 })
+        {
+            RandomWeights.Fill(x, tokens, 256, random);
+            NativeBuffer<float>[] outputs = [.. matrices.Select(matrix => new NativeBuffer<float>((tokens * matrix.Rows) + 1))];
+            WeightMatrix.MultiplyAll([.. matrices.Select((matrix, i) => new MatrixOutput(matrix, outputs[i].Pointer, matrix.Rows))], x, team);
+            for (int i = 0; i < matrices.Count; i++)
+            {
+                AssertSame(Multiply(matrices[i], x, matrices[i].Rows, team), outputs[i].Span(0, tokens * matrices[i].Rows));
+                outputs[i].Dispose();
+            }
+        }
+
+        GC.KeepAlive(sources);
+    }
+
+    [Fact]
+    public void One_input_serves_kernels_of_different_kinds()
+    {
+        using MultiScaleKernels best = Require(CpuFeatures.Current.BestTier);
+        using MultiScaleKernels portable = Require(KernelTier.Portable);
+        using MultiScaleKernels onePass = Require(CpuFeatures.Current.BestTier, 1);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 16, 64, new Random(1));
+        RandomWeights.Fill(x, 3, 64, new Random(2));
+        fixed (byte* data = bytes)
+        {
+            foreach (MultiScaleKernels kernels in new[] { best, portable, onePass, best })
+            {
+                WeightMatrix matrix = kernels.Pack(TensorFormat.Q8_0, 16, 64, data, bytes.Length, team);
+                AssertSame(Define(TensorFormat.Q8_0, bytes, 16, x, kernels.Passes), Multiply(matrix, x, 16, team));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void A_wrong_input_is_refused(KernelTier tier)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        byte[] bytes = new byte[34 * 4];
+        fixed (byte* data = bytes)
+        {
+            byte* start = data;
+            WeightMatrix matrix = kernels.Pack(TensorFormat.Q8_0, 4, 32, start, bytes.Length, team);
+            x.Reset(1, 64);
+            Assert.Throws<ArgumentException>(() => matrix.Multiply(x, null, 4, team));
+            Assert.Throws<ArgumentException>(() => kernels.Pack(TensorFormat.Q8_0, 5, 32, start, bytes.Length, team));
+            Assert.Throws<ArgumentException>(() => kernels.Pack(TensorFormat.Q8_0, 4, 33, start, bytes.Length, team));
+            Assert.Throws<ArgumentOutOfRangeException>(() => kernels.Pack(TensorFormat.Q8_0, 4, 0, start, bytes.Length, team));
+            Assert.Throws<NotSupportedException>(() => kernels.Pack(TensorFormat.BF16, 4, 4, start, bytes.Length, team));
+            x.Reset(0, 32);
+            matrix.Multiply(x, null, 4, team);
+            kernels.Pack(TensorFormat.Q8_0, 0, 32, start, bytes.Length, team).Multiply(x, null, 4, team);
+        }
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => new MultiScaleKernels(tier, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new MultiScaleKernels(tier, 3));
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void A_repeated_product_allocates_nothing(KernelTier tier)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q4_0, 64, 256, new Random(4));
+        using NativeBuffer<float> y = new(64 * 40);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(TensorFormat.Q4_0, 64, 256, data, bytes.Length, team);
+            long before = 0;
+            for (int i = 0; i < 200; i++)
+            {
+                if (i == 100)
+                {
+                    before = GC.GetAllocatedBytesForCurrentThread();
+                }
+
+                RandomWeights.Fill(x, (i % 3) switch { 0 => 1, 1 => 12, _ => 40 }, 256, Random.Shared);
+                matrix.Multiply(x, y.Pointer, 64, team);
+            }
+
+            Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+    }
+
     private static MultiScaleKernels Require(KernelTier tier, int passes = 2)
     {
         if (tier > CpuFeatures.Current.BestTier)
