@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Antiphon.Kernels;
+using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Benchmarks.Matrix;
@@ -30,6 +31,12 @@ internal static unsafe class KernelTimes
         Console.WriteLine($"{CpuFeatures.Current.Name}, 1 thread, {kernels.Tier}");
         foreach (string name in formats.Length > 0 ? formats : Default)
         {
+            if (name.StartsWith("int8:", StringComparison.Ordinal) || name.StartsWith("w8a8:", StringComparison.Ordinal))
+            {
+                Console.WriteLine($"{name}: {Split(name[0] == 'w' ? 1 : 2, Enum.Parse<TensorFormat>(name[5..]), team)}");
+                continue;
+            }
+
             TensorFormat format = Enum.Parse<TensorFormat>(name);
             Console.WriteLine($"{name}: {Resident(kernels, format, team, probe)}");
             Console.WriteLine($"  {Streaming(kernels, format, team, probe, buffer)}");
@@ -69,6 +76,43 @@ internal static unsafe class KernelTimes
         return string.Join(", ", batches.Select((tokens, i) => tokens < 64
                 ? $"{tokens}: {best[i] * 1e9 / (Rows / 16 * (Columns / 32)):F1} ns/tile ({matrix.ByteCount / best[i] / 1e9:F1} GB/s)"
                 : $"{tokens}: {2.0 * Rows * Columns * tokens / best[i] / peak:P0} of {peak / 1e12:F2}"));
+    }
+
+    /// <summary>Products of split activations with weights that stay in the second-level cache, and what splitting costs.</summary>
+    private static string Split(int passes, TensorFormat format, ComputeTeam team)
+    {
+        const int Rows = 128;
+        const int Columns = 1024;
+        using MultiScaleKernels kernels = new(null, passes);
+        using NativeBuffer<byte> source = QwenShapes.Random(format, Rows, Columns);
+        WeightMatrix matrix = kernels.Pack(format, Rows, Columns, source.Pointer, source.Length, team);
+        using NativeBuffer<float> y = new(Rows * 512);
+        int[] batches = [1, 2, 4, 8, 16, 32, 512];
+        return string.Join(", ", batches.Select(tokens =>
+        {
+            using Activations x = new();
+            double split = double.PositiveInfinity;
+            double all = double.PositiveInfinity;
+            double best = double.PositiveInfinity;
+            for (int repeat = 0; repeat < Math.Max(40, 6000 / tokens); repeat++)
+            {
+                x.Reset(tokens, Columns);
+                for (int i = 0; i < tokens; i++)
+                {
+                    new Span<float>(x.Row(i), Columns).Fill(i + 1);
+                }
+
+                long start = Stopwatch.GetTimestamp();
+                matrix.Multiply(x, y.Pointer, Rows, team);
+                all = Math.Min(all, Stopwatch.GetElapsedTime(start).TotalSeconds);
+                start = Stopwatch.GetTimestamp();
+                matrix.Multiply(x, y.Pointer, Rows, team);
+                best = Math.Min(best, Stopwatch.GetElapsedTime(start).TotalSeconds);
+                split = all - best;
+            }
+
+            return $"{tokens}: {best * 1e9 / (Rows / 16 * (Columns / 32)):F1} ns/tile and {split * 1e9 / (tokens * Columns):F2} ns/value";
+        }));
     }
 
     /// <summary>Weights from memory, in turns with plain reading: 2 MiB at a time, the fastest tenth of each.</summary>

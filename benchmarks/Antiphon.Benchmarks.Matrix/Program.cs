@@ -7,8 +7,10 @@ using Antiphon.Kernels.Packed;
 // usage: Antiphon.Benchmarks.Matrix kernels [format ...]: each kernel alone on one thread, shortest of many short runs, which other processes hardly disturb.
 // usage: Antiphon.Benchmarks.Matrix pack [threads] [format ...]: how fast weights are packed.
 // usage: Antiphon.Benchmarks.Matrix shapes threads tokens rounds format ... [ROWSxCOLUMNS ...]: each matrix of a layer by itself, its input's packing apart.
+// usage: Antiphon.Benchmarks.Matrix decode [threads] [rounds] [batches, as 1,4,16] [mix ...]: batches of several mixes in turns, beside the read bandwidth.
 // usage: Antiphon.Benchmarks.Matrix [threads] [rounds] [format ...]
 // All weight matrices of Qwen3-0.6B with random values, multiplied as a decode step, a batch of decode steps and a prompt would.
+// A mix is a format or Q4_K_M; int8:Q8_0 is the path of split activations, w8a8:Q8_0 that path with one pass.
 // Every figure is a median over rounds, beside the limit measured in the same rounds. ANTIPHON_ISA chooses the tier.
 if (args is ["kernels", ..])
 {
@@ -23,6 +25,11 @@ if (args is ["pack", ..])
 if (args is ["shapes", _, _, _, _, ..])
 {
     return ShapeTimes.Print(args[1..]);
+}
+
+if (args is ["decode", ..])
+{
+    return DecodeShares.Print(args[1..]);
 }
 
 int threads = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : CpuFeatures.Current.Cores;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Antiphon.Kernels;
+using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Benchmarks.Matrix;
@@ -11,14 +12,25 @@ internal sealed unsafe class QwenShapes : IDisposable
     private static readonly (int Rows, int Columns)[] Shapes = [(2048, 1024), (1024, 1024), (1024, 1024), (1024, 2048), (3072, 1024), (3072, 1024), (1024, 3072)];
 
     private readonly ComputeTeam team;
+    private readonly MultiScaleKernels? split;
     private readonly List<WeightMatrix> layers = [];
     private readonly WeightMatrix head;
     private readonly Dictionary<int, Activations> inputs = [];
     private readonly NativeBuffer<float> output = new(32L * 151936);
 
+    /// <summary>Packs the matrices of a mix.</summary>
+    /// <param name="kernels">Kernels of the bfloat16 path.</param>
+    /// <param name="mix">A format or Q4_K_M; behind "int8:" for products of split activations, behind "w8a8:" for those of one pass.</param>
+    /// <param name="team">Who packs and multiplies.</param>
     public QwenShapes(PackedKernels kernels, string mix, ComputeTeam team)
     {
         this.team = team;
+        if (mix.Contains(':', StringComparison.Ordinal))
+        {
+            split = new MultiScaleKernels(null, mix.StartsWith("w8a8:", StringComparison.Ordinal) ? 1 : 2);
+            mix = mix[(mix.IndexOf(':', StringComparison.Ordinal) + 1)..];
+        }
+
         double seconds = 0;
         long packed = 0;
         for (int layer = 0; layer < Layers; layer++)
@@ -38,7 +50,9 @@ internal sealed unsafe class QwenShapes : IDisposable
         {
             using NativeBuffer<byte> source = Random(format, rows, columns);
             long start = Stopwatch.GetTimestamp();
-            WeightMatrix matrix = kernels.Pack(format, rows, columns, source.Pointer, source.Length, team);
+            WeightMatrix matrix = split is not null
+                ? split.Pack(format, rows, columns, source.Pointer, source.Length, team)
+                : kernels.Pack(format, rows, columns, source.Pointer, source.Length, team);
             seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
             packed += source.Length;
             return matrix;
@@ -94,6 +108,7 @@ internal sealed unsafe class QwenShapes : IDisposable
     public void Dispose()
     {
         output.Dispose();
+        split?.Dispose();
         foreach (Activations x in inputs.Values)
         {
             x.Dispose();

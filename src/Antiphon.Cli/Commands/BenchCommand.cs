@@ -20,7 +20,6 @@ internal static class BenchCommand
         Option<int[]> threads = Checked.List("--threads", "Numbers of compute threads, one after the other (default: one for each processor)", 1, [Environment.ProcessorCount]);
         Option<int?> steps = Checked.Whole("--decode", "Decode steps to time, of which the median counts (default 32)", 1, 100_000);
         Option<int?> repeats = Checked.Whole("--repeat", "How often each test runs, all tests in turn; medians are shown (default 3)", 1, 1000);
-        Option<bool> exact = ModelOptions.ExactOption();
         var json = new Option<bool>("--json") { Description = "The results as JSON, with every run" };
         var compare = new Option<string?>("--compare") { Description = "Earlier results (--json) to compare with", HelpName = "FILE" };
         var command = new TaughtCommand(
@@ -30,14 +29,15 @@ internal static class BenchCommand
             "antiphon bench model.gguf --lengths 512 --batch 1,2,4,8,16 --threads 1,2 --json > before.json",
             "antiphon bench model.gguf --compare before.json",
             "antiphon bench model.gguf --lengths 512,8192 --context-depths 0,8192 --batch 1",
-            "antiphon bench serve model.gguf --concurrency 16") { words, lengths, depths, batches, threads, steps, repeats, exact, json, compare, BenchServeCommand.Create(session) };
+            "antiphon bench serve model.gguf --concurrency 16") { words, lengths, depths, batches, threads, steps, repeats, json, compare, BenchServeCommand.Create(session) };
+        var precision = new PrecisionOption(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string? path = parsed.GetValue(words) is [string given] ? given : null;
             BenchReport? before = parsed.GetValue(compare) is { } file ? BenchReport.Read(TextFiles.Read(file), file) : null;
             var plan = new Plan(
                 [.. parsed.GetValue(lengths)!.Distinct()], [.. parsed.GetValue(depths)!.Distinct()], [.. parsed.GetValue(batches)!.Distinct()],
-                parsed.GetValue(steps) ?? 32, parsed.GetValue(repeats) ?? 3, ModelOptions.Precision(parsed, exact));
+                parsed.GetValue(steps) ?? 32, parsed.GetValue(repeats) ?? 3, precision.Read(parsed));
             List<BenchLimits> limits = [];
             List<BenchRow> rows = [];
             long weightBytes = 0;

@@ -17,19 +17,19 @@ internal static class PerplexityCommand
         Option<int?> window = Checked.Whole("--window", "Tokens in a window (default 512, or the model's context where that is shorter)", 2, int.MaxValue);
         Option<int?> windows = Checked.Whole("--windows", "Windows from the start of the text (default: all)", 1, int.MaxValue);
         Option<int?> threads = Checked.Whole("--threads", "Compute threads (default: one for each processor)", 1, 1024);
-        Option<bool> exact = ModelOptions.ExactOption();
         var json = new Option<bool>("--json") { Description = "The result as JSON" };
         var command = new TaughtCommand(
             "perplexity",
             "Measures how well a model predicts a text: windows of tokens, the second half of each predicted from all before it in the window.",
             "antiphon perplexity model.gguf wiki.test.raw",
-            "antiphon perplexity model.gguf wiki.test.raw --windows 48 --json") { words, window, windows, threads, exact, json };
+            "antiphon perplexity model.gguf wiki.test.raw --windows 48 --json") { words, window, windows, threads, json };
+        var precision = new PrecisionOption(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string[] given = parsed.GetValue(words)!;
             string text = TextFiles.Read(given[^1]);
             using var team = new ComputeTeam(parsed.GetValue(threads) ?? Environment.ProcessorCount);
-            using LoadedModel model = await session.LoadForMeasuringAsync(given.Length == 2 ? given[0] : null, team, ModelOptions.Precision(parsed, exact), cancellationToken).ConfigureAwait(false);
+            using LoadedModel model = await session.LoadForMeasuringAsync(given.Length == 2 ? given[0] : null, team, precision.Read(parsed), cancellationToken).ConfigureAwait(false);
             Tokenizer tokenizer = ModelText.Read(model.Source).Tokenizer;
             int size = parsed.GetValue(window) ?? Math.Min(512, model.Backend.ContextLength);
             if (size > model.Backend.ContextLength)

@@ -1,3 +1,4 @@
+using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels;
@@ -24,6 +25,9 @@ public sealed unsafe class Activations : IDisposable
     /// <summary>The bfloat16 form that generated kernels read, made on first use.</summary>
     internal PackedInput Packed { get; } = new();
 
+    /// <summary>The integers that kernels of integer products read, made on first use.</summary>
+    internal SplitInput Split { get; } = new();
+
     /// <summary>The first value of a row.</summary>
     public float* Row(int row) => buffer.Pointer + ((long)row * Stride);
 
@@ -46,6 +50,7 @@ public sealed unsafe class Activations : IDisposable
         }
 
         Packed.Forget();
+        Split.Forget();
         Rows = rows;
         Columns = columns;
         Stride = stride;
@@ -62,5 +67,6 @@ public sealed unsafe class Activations : IDisposable
     {
         buffer.Dispose();
         Packed.Dispose();
+        Split.Dispose();
     }
 }

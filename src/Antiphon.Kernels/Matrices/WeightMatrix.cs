@@ -1,3 +1,4 @@
+using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels;
@@ -50,6 +51,11 @@ public abstract unsafe class WeightMatrix
         while (products.Length > 0)
         {
             int done = PackedMatrix.MultiplyTogether(products, x, team);
+            if (done == 0)
+            {
+                done = CodeMatrix.MultiplyTogether(products, x, team);
+            }
+
             if (done == 0)
             {
                 done = Math.Max(1, RowMajorMatrix.MultiplyTogether(products, x, team));

@@ -1,12 +1,14 @@
 using Antiphon.Kernels;
+using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Models;
 
-/// <summary>Decides in which layout a matrix is kept: that of its file, or packed for this machine's generated kernels.</summary>
+/// <summary>Decides in which layout a matrix is kept: that of its file, packed as bfloat16 kernels want it, or packed for products of integers.</summary>
 internal sealed unsafe class MatrixPlacement : IDisposable
 {
-    private readonly PackedKernels? kernels;
+    private readonly PackedKernels? rounded;
+    private readonly MultiScaleKernels? split;
     private readonly ComputeTeam team;
     private readonly ModelSource source;
     private readonly IProgress<double>? progress;
@@ -14,17 +16,18 @@ internal sealed unsafe class MatrixPlacement : IDisposable
     private readonly long allBytes;
     private long placedBytes;
 
-    private MatrixPlacement(PackedKernels? kernels, ComputeTeam team, ModelSource source, IProgress<double>? progress)
+    private MatrixPlacement(PackedKernels? rounded, MultiScaleKernels? split, ComputeTeam team, ModelSource source, IProgress<double>? progress)
     {
-        this.kernels = kernels;
+        this.rounded = rounded;
+        this.split = split;
         this.team = team;
         this.source = source;
         this.progress = progress;
         allBytes = source.Tensors.Sum(tensor => tensor.ByteCount);
-        if (kernels is not null)
+        if (rounded is not null)
         {
             // While weights are packed, another thread reads on in the file and makes the code that the first step will need.
-            ahead = Task.Run(() => Prepare(kernels, source));
+            ahead = Task.Run(() => Prepare(rounded, source));
         }
     }
 
@@ -36,13 +39,20 @@ internal sealed unsafe class MatrixPlacement : IDisposable
     /// <param name="progress">Told the share of bytes that have their place, from 0 to 1.</param>
     public static MatrixPlacement Create(MatrixPrecision precision, ComputeTeam team, WeightStore store, ModelSource source, IProgress<double>? progress)
     {
+        if (precision is MatrixPrecision.Int8 or MatrixPrecision.Int8OnePass)
+        {
+            var split = new MultiScaleKernels(passes: precision == MatrixPrecision.Int8 ? 2 : 1);
+            store.Keep(split);
+            return new MatrixPlacement(null, split, team, source, progress);
+        }
+
         if (precision == MatrixPrecision.Fast && PackedKernels.TryCreate(null, out PackedKernels? kernels, out _))
         {
             store.Keep(kernels);
-            return new MatrixPlacement(kernels, team, source, progress);
+            return new MatrixPlacement(kernels, null, team, source, progress);
         }
 
-        return new MatrixPlacement(null, team, source, progress);
+        return new MatrixPlacement(null, null, team, source, progress);
     }
 
     /// <summary>Waits for what runs beside the packing. A kernel that could not be made is tried again, and its failure told, where it is needed.</summary>
@@ -57,23 +67,22 @@ internal sealed unsafe class MatrixPlacement : IDisposable
     /// <param name="exact">Whether it stays as it is: small differences would change what follows (routers), or it is changed next (adapters).</param>
     public WeightMatrix Place(TensorFormat format, int rows, int columns, byte* data, long bytes, bool exact)
     {
-        WeightMatrix matrix;
-        if (kernels is null || exact || columns == 0 || !PackedKernels.Supports(format))
+        WeightMatrix? packed = null;
+        if (!exact && columns > 0)
         {
-            matrix = WeightMatrix.Create(format, rows, columns, data, bytes);
+            packed = rounded is not null && PackedKernels.Supports(format) ? rounded.Pack(format, rows, columns, data, bytes, team)
+                : split is not null && MultiScaleKernels.Supports(format) ? split.Pack(format, rows, columns, data, bytes, team)
+                : null;
         }
-        else
+
+        if (packed is not null && source.IsFileMapping)
         {
-            matrix = kernels.Pack(format, rows, columns, data, bytes, team);
-            if (source.IsFileMapping)
-            {
-                PackedMemory.ReleaseFilePages(data, bytes);
-            }
+            PackedMemory.ReleaseFilePages(data, bytes);
         }
 
         placedBytes += bytes;
         progress?.Report(Math.Min(1, placedBytes / (double)Math.Max(1, allBytes)));
-        return matrix;
+        return packed ?? WeightMatrix.Create(format, rows, columns, data, bytes);
     }
 
     private static void Prepare(PackedKernels kernels, ModelSource source)

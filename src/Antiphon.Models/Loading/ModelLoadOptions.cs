@@ -45,6 +45,17 @@ public enum MatrixPrecision
     /// bfloat16, a format without packed form, routers of experts), the exact path stays. Attention likewise: on AMX, without soft-cap and latent vectors.
     /// </summary>
     Fast,
+
+    /// <summary>
+    /// Quantised weights stay the integers they are, and a row of activations becomes integers of 16 bits with one scale, in products that are exact (multi-scale dequantisation, W8A16);
+    /// the weights are rearranged while loading. Reads weights about as fast as memory gives them, so it is fastest for single answers; long prompts are faster with
+    /// <see cref="Fast"/>. The same bits for every batch and on every processor. Weights that are no integers (float32, half, bfloat16, formats with
+    /// code books) and routers of experts stay on the exact path.
+    /// </summary>
+    Int8,
+
+    /// <summary><see cref="Int8"/> with activations of 8 bits in one pass (W8A8): faster for batches and much less accurate.</summary>
+    Int8OnePass,
 }
 
 /// <summary>How keys and values are kept in a cache.</summary>

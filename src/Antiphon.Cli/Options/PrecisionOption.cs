@@ -1,0 +1,52 @@
+using System.CommandLine;
+using Antiphon.Models;
+
+namespace Antiphon.Cli;
+
+/// <summary>How products with weight matrices are computed: <c>--precision</c>, and <c>--exact</c> as a short form of one choice.</summary>
+internal sealed class PrecisionOption
+{
+    private readonly Option<bool> exact = new("--exact") { Description = "The same as --precision exact" };
+
+    private readonly Option<MatrixPrecision?> precision = new("--precision")
+    {
+        Description = "exact: float32, with the same bits on every processor; fast (default): rounded to bfloat16 where this processor has machine code for it; "
+            + "int8: quantised weights stay integers and activations become 16-bit integers, the same bits on every processor, fastest for single answers; "
+            + "w8a8: 8-bit activations, which is visibly less accurate",
+        HelpName = "exact|fast|int8|w8a8",
+        CustomParser = result =>
+        {
+            switch (result.Tokens[0].Value)
+            {
+                case "exact":
+                    return MatrixPrecision.Exact;
+                case "fast":
+                    return MatrixPrecision.Fast;
+                case "int8":
+                    return MatrixPrecision.Int8;
+                case "w8a8":
+                    return MatrixPrecision.Int8OnePass;
+                default:
+                    result.AddError($"--precision '{result.Tokens[0].Value}' must be exact, fast, int8 or w8a8");
+                    return null;
+            }
+        },
+    };
+
+    /// <summary>Adds the options to a command.</summary>
+    public PrecisionOption(Command command)
+    {
+        command.Add(precision);
+        command.Add(exact);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(exact) && result.GetValue(precision) is { } chosen && chosen != MatrixPrecision.Exact)
+            {
+                result.AddError("--exact and --precision say different things; leave one out");
+            }
+        });
+    }
+
+    /// <summary>What the options choose.</summary>
+    public MatrixPrecision Read(ParseResult parsed) => parsed.GetValue(exact) ? MatrixPrecision.Exact : parsed.GetValue(precision) ?? MatrixPrecision.Fast;
+}

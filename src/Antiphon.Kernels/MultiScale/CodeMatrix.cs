@@ -1,0 +1,426 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Antiphon.Kernels.Jit;
+
+namespace Antiphon.Kernels.MultiScale;
+
+/// <summary>A matrix in the layout of <see cref="CodeLayout"/>, multiplied as integers. <see cref="SplitArithmetic.Dot"/> defines the result.</summary>
+internal sealed unsafe class CodeMatrix : WeightMatrix
+{
+    // As many as a layer has with one input.
+    private const int MaxTogether = 4;
+
+    // Fewer tokens are faster with vectors.
+    private static readonly int LeastTileTokens = int.Parse(Environment.GetEnvironmentVariable("XT") ?? "9");
+
+    // Strips that share a pass over the activations of several groups; they stay in the second-level cache.
+    private const int PanelStrips = 8;
+
+    // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
+    private const long SmallestChunk = 32 << 10;
+
+    private readonly MultiScaleKernels kernels;
+    private readonly CodeLayout layout;
+    private readonly byte* strips;
+    private readonly object owner;
+    private readonly long firstRow;
+
+    /// <summary>A view of packed rows.</summary>
+    /// <param name="kernels">The kernels.</param>
+    /// <param name="layout">The layout.</param>
+    /// <param name="rows">Rows of the view.</param>
+    /// <param name="columns">Columns.</param>
+    /// <param name="strips">The strips of the whole matrix.</param>
+    /// <param name="owner">Keeps the strips alive.</param>
+    /// <param name="firstRow">The view's first row in it.</param>
+    public CodeMatrix(MultiScaleKernels kernels, CodeLayout layout, int rows, int columns, byte* strips, object owner, long firstRow)
+        : base(layout.Format, rows, columns)
+    {
+        this.kernels = kernels;
+        this.layout = layout;
+        this.strips = strips;
+        this.owner = owner;
+        this.firstRow = firstRow;
+    }
+
+    /// <summary>Multiplies the first few matrices in one pass of the team, if they are of this kind.</summary>
+    /// <returns>How many were multiplied; 0: none.</returns>
+    public static int MultiplyTogether(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
+    {
+        if (products[0].Matrix is not CodeMatrix first)
+        {
+            return 0;
+        }
+
+        Products work = default;
+        int count = 0;
+        while (count < Math.Min(products.Length, MaxTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels)
+        {
+            matrix.Add(ref work, x, products[count].Output, products[count].Stride, team);
+            count++;
+        }
+
+        work.Cut(team.Size);
+        team.Run(ref work, work.Chunks);
+        for (int i = 0; i < count; i++)
+        {
+            GC.KeepAlive(products[i].Matrix);
+        }
+
+        return count;
+    }
+
+    /// <inheritdoc/>
+    public override void Multiply(Activations x, float* y, int stride, ComputeTeam team) => MultiplyTogether([new MatrixOutput(this, y, stride)], x, team);
+
+    /// <inheritdoc/>
+    public override void DecodeRow(int row, Span<float> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
+        destination = destination[..Columns];
+        long at = firstRow + row;
+        byte* strip = strips + (at / CodeLayout.StripRows * layout.StripBytes(Columns));
+        int lane = (int)(at % CodeLayout.StripRows);
+        for (int first = 0; first < Columns; first += layout.BlockColumns)
+        {
+            int block = first / layout.BlockColumns;
+            float scale = layout.Scale(strip, lane, block);
+            (float unit, int multiple) = layout.Minimum(strip, lane, block);
+            for (int column = first; column < Math.Min(first + layout.BlockColumns, Columns); column++)
+            {
+                destination[column] = MathF.FusedMultiplyAdd(layout.Value(strip, Columns, lane, column), scale, unit * multiple);
+            }
+        }
+
+        GC.KeepAlive(owner);
+    }
+
+    /// <inheritdoc/>
+    public override WeightMatrix Slice(int firstRow, int rowCount)
+    {
+        if (firstRow < 0 || rowCount < 0 || firstRow > Rows - rowCount)
+        {
+            throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
+        }
+
+        return new CodeMatrix(kernels, layout, rowCount, Columns, strips, owner, this.firstRow + firstRow);
+    }
+
+    private void Add(ref Products products, Activations x, float* y, int stride, ComputeTeam team)
+    {
+        if (x.Columns != Columns)
+        {
+            throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {Columns}", nameof(x));
+        }
+
+        ArgumentOutOfRangeException.ThrowIfLessThan(stride, Rows);
+        if (x.Rows == 0 || Rows == 0)
+        {
+            return;
+        }
+
+        x.Split.Prepare(x, kernels.IsGenerated ? SplitOrder.Bytes : SplitOrder.Pairs, kernels.Passes, team);
+        long firstStrip = firstRow / CodeLayout.StripRows;
+        MultiplyWork work = new()
+        {
+            Kernels = kernels,
+            Layout = layout,
+            Team = team,
+            Input = x.Split,
+            Tokens = x.Rows,
+            Columns = Columns,
+            StripBytes = layout.StripBytes(Columns),
+            Strips = (int)(((firstRow + Rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows) - firstStrip),
+            Skip = (int)(firstRow % CodeLayout.StripRows),
+            Rows = Rows,
+            Output = y,
+            Stride = stride,
+        };
+        work.Weights = strips + (firstStrip * work.StripBytes);
+
+        // Here rather than in the chunks, which would wait for each other.
+        if (kernels.HasTiles && work.Tokens >= LeastTileTokens)
+        {
+            work.Tiles = true;
+            work.Unpack = layout.IsPlain ? null : kernels.Unpack(layout);
+            work.LastKernel = kernels.Tile(layout, work.LastTokens);
+            work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Tile(layout, SplitForm.GroupTokens);
+        }
+        else if (kernels.IsGenerated)
+        {
+            work.LastKernel = kernels.Dot(layout, work.LastTokens);
+            work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Dot(layout, SplitForm.GroupTokens);
+        }
+
+        products.Add(work);
+    }
+
+    /// <summary>Products with the same input, the strips of one after those of another.</summary>
+    /// <remarks>
+    /// Chunks become smaller towards the end: each is a share of what is left, so that there are few starts, and yet no worker waits long for the last chunk.
+    /// </remarks>
+    private struct Products : IParallelWork
+    {
+        private const int MaxChunks = 256;
+
+        private Works works;
+        private Ends workEnds;
+        private ChunkEnds chunkEnds;
+        private int count;
+
+        public int Chunks { get; private set; }
+
+        public void Add(in MultiplyWork work)
+        {
+            works[count] = work;
+            workEnds[count] = checked((count == 0 ? 0 : workEnds[count - 1]) + work.Strips);
+            count++;
+        }
+
+        public void Cut(int workers)
+        {
+            if (count == 0)
+            {
+                return;
+            }
+
+            int strips = workEnds[count - 1];
+            int least = (int)Math.Clamp(SmallestChunk / works[0].StripBytes, 1, strips);
+            int end = 0;
+            while (end < strips)
+            {
+                int left = strips - end;
+                end = workers == 1 || Chunks == MaxChunks - 1 ? strips : Math.Min(strips, end + Math.Max(least, left / (2 * workers)));
+                chunkEnds[Chunks++] = end;
+            }
+        }
+
+        public readonly void Execute(int chunk, int worker)
+        {
+            int first = chunk == 0 ? 0 : chunkEnds[chunk - 1];
+            int end = chunkEnds[chunk];
+            int start = 0;
+            for (int product = 0; start < end; start = workEnds[product], product++)
+            {
+                int from = Math.Max(first, start);
+                int to = Math.Min(end, workEnds[product]);
+                if (from < to)
+                {
+                    works[product].Execute(from - start, to - start, worker);
+                }
+            }
+        }
+
+        [InlineArray(MaxTogether)]
+        private struct Works
+        {
+            private MultiplyWork first;
+        }
+
+        [InlineArray(MaxTogether)]
+        private struct Ends
+        {
+            private int first;
+        }
+
+        [InlineArray(MaxChunks)]
+        private struct ChunkEnds
+        {
+            private int first;
+        }
+    }
+
+    /// <summary>One product, cut into ranges of strips.</summary>
+    [StructLayout(LayoutKind.Auto)]
+    private struct MultiplyWork
+    {
+        public MultiScaleKernels Kernels;
+        public CodeLayout Layout;
+        public GeneratedCode? Kernel;
+        public GeneratedCode? LastKernel;
+        public GeneratedCode? Unpack;
+        public bool Tiles;
+        public ComputeTeam Team;
+        public SplitInput Input;
+        public int Tokens;
+        public int Columns;
+        public long StripBytes;
+        public int Strips;
+        public int Skip;
+        public int Rows;
+        public byte* Weights;
+        public float* Output;
+        public int Stride;
+
+        public readonly int Groups => (Tokens + SplitForm.GroupTokens - 1) / SplitForm.GroupTokens;
+
+        public readonly int LastTokens => Tokens - (SplitForm.GroupTokens * (Groups - 1));
+
+        private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
+
+        private readonly long ScratchBytes =>
+            Tiles ? TileKernel.ScratchBytes + (Unpack is null ? 0 : Panel * UnpackedBytes)
+            : Kernel is not null ? DotKernel.ScratchBytes
+            : UnpackedBytes;
+
+        // One group uses unpacked strips once: they need not leave the first-level cache.
+        private readonly int Panel => Groups > 1 ? PanelStrips : 1;
+
+        private readonly long UnpackedBytes => new UnpackedStrip(Layout, Columns).ByteCount;
+
+        public readonly void Execute(int first, int end, int worker)
+        {
+            // Strips of which rows are missing are computed into scratch memory.
+            if (first == 0 && Skip > 0)
+            {
+                Part(first++, worker);
+            }
+
+            bool cut = end == Strips && ((long)Strips * CodeLayout.StripRows) - Skip > Rows && end > first;
+            int whole = cut ? end - 1 : end;
+            if (whole > first)
+            {
+                Run(first, whole - first, Output + ((long)first * CodeLayout.StripRows) - Skip, Stride, worker);
+            }
+
+            if (cut)
+            {
+                Part(whole, worker);
+            }
+        }
+
+        private readonly void Part(int strip, int worker)
+        {
+            float* part = (float*)(Team.Scratch(worker, ScratchBytes + PartBytes) + ScratchBytes);
+            Run(strip, 1, part, CodeLayout.StripRows, worker);
+            int firstRow = (strip * CodeLayout.StripRows) - Skip;
+            int from = Math.Max(0, -firstRow);
+            int count = Math.Min(CodeLayout.StripRows, Rows - firstRow) - from;
+            for (int token = 0; token < Tokens; token++)
+            {
+                new Span<float>(part + ((long)token * CodeLayout.StripRows) + from, count)
+                    .CopyTo(new Span<float>(Output + ((long)token * Stride) + firstRow + from, count));
+            }
+        }
+
+        private readonly void Run(int first, int strips, float* output, int stride, int worker)
+        {
+            byte* scratch = Team.Scratch(worker, ScratchBytes + PartBytes);
+            byte* weights = Weights + (first * StripBytes);
+
+            // What follows a chunk is another worker's; what follows a matrix is probably read next.
+            byte* aheadEnd = first + strips == Strips || Team.Size == 1 ? (byte*)nint.MaxValue : weights + (strips * StripBytes);
+            if (Tiles)
+            {
+                RunTiles(weights, strips, aheadEnd, output, stride, scratch);
+                return;
+            }
+
+            if (Kernel is not null && Groups == 1)
+            {
+                RunDot(LastKernel!, 0, weights, strips, aheadEnd, output, stride, scratch);
+                return;
+            }
+
+            for (int strip = 0; strip < strips; strip++, weights += StripBytes, output += CodeLayout.StripRows)
+            {
+                if (Kernel is null)
+                {
+                    UnpackedStrip.Unpack(Layout, Columns, weights, scratch);
+                }
+
+                for (int group = 0; group < Groups; group++)
+                {
+                    float* to = output + ((long)group * SplitForm.GroupTokens * stride);
+                    if (Kernel is null)
+                    {
+                        RunLanes(group, scratch, to, stride);
+                    }
+                    else
+                    {
+                        RunDot(group == Groups - 1 ? LastKernel! : Kernel, group, weights, 1, aheadEnd, to, stride, scratch);
+                    }
+                }
+            }
+        }
+
+        private readonly SplitForm Form(int group) => new(Columns, group == Groups - 1 ? LastTokens : SplitForm.GroupTokens);
+
+        private readonly void RunLanes(int group, byte* strip, float* output, int stride)
+        {
+            if (Kernels.Tier == KernelTier.Portable)
+            {
+                DotLanes<PortablePairs>.Multiply(Layout, Columns, strip, Input.Group(group), Form(group), output, stride);
+            }
+            else
+            {
+                DotLanes<Avx2Pairs>.Multiply(Layout, Columns, strip, Input.Group(group), Form(group), output, stride);
+            }
+        }
+
+        private readonly void RunDot(GeneratedCode kernel, int group, byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        {
+            CodeArguments arguments = Arguments(group, weights, strips, output, stride);
+            arguments.AheadEnd = aheadEnd;
+            arguments.Scratch = scratch;
+            kernel.Run(&arguments);
+        }
+
+        private readonly void RunTiles(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        {
+            byte* unpacked = scratch + TileKernel.ScratchBytes;
+            int panel = Unpack is null && Groups == 1 ? strips : Panel;
+            for (int strip = 0; strip < strips; strip += panel, output += panel * CodeLayout.StripRows)
+            {
+                int count = Math.Min(panel, strips - strip);
+                byte* next = weights + (count * StripBytes);
+                CodeArguments arguments;
+                if (Unpack is not null)
+                {
+                    arguments = Arguments(0, weights, count, (float*)unpacked, 0);
+                    arguments.OutputStride = (nint)UnpackedBytes;
+                    Unpack.Run(&arguments);
+                }
+
+                for (int group = 0; group < Groups; group++)
+                {
+                    int tokens = group == Groups - 1 ? LastTokens : SplitForm.GroupTokens;
+                    arguments = Arguments(group, Unpack is null ? weights : unpacked, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
+                    if (Unpack is not null)
+                    {
+                        arguments.StripBytes = (nint)UnpackedBytes;
+                    }
+
+                    arguments.Scratch = scratch;
+                    arguments.Ahead = Unpack is null && Groups == 1 ? weights + TileKernel.PrefetchDistance : next;
+                    arguments.AheadEnd = group == 0 ? aheadEnd : null;
+                    TileConfig config = TileKernel.Config(Layout, tokens, Kernels.Passes);
+                    arguments.Config = &config;
+                    (group == Groups - 1 ? LastKernel : Kernel)!.Run(&arguments);
+                }
+
+                weights = next;
+            }
+        }
+
+        private readonly CodeArguments Arguments(int group, byte* weights, int strips, float* output, int stride)
+        {
+            SplitForm form = Form(group);
+            byte* input = Input.Group(group);
+            return new()
+            {
+                Weights = weights,
+                CodesAt = (nint)Layout.CodesAt(Columns),
+                StripBytes = (nint)StripBytes,
+                Strips = strips,
+                Steps = CodeLayout.Steps(Columns),
+                Input = input,
+                Sums = input + (Layout.SubBlocks == 1 ? form.Sums32At : form.Sums16At),
+                Digits = input + (Layout.SubBlocks == 1 ? form.Digits32At : form.Digits16At),
+                Factors = input + form.FactorsAt,
+                Output = (byte*)output,
+                OutputStride = sizeof(float) * (nint)stride,
+            };
+        }
+    }
+}
