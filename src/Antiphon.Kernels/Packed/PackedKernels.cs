@@ -127,18 +127,15 @@ public sealed class PackedKernels : IDisposable
                 continue;
             }
 
-            // Batches of more than 16 tokens and fewer than a long prompt's can wait for their first time: a few milliseconds.
+            // Batches of more than 16 tokens and fewer than a long prompt's, and single strips, can wait for their first time: a few milliseconds.
             Stream(format, 1);
             if (format.Codes != PackedCodes.Values)
             {
                 Expand(format);
             }
 
-            for (int strips = 1; strips <= 2; strips++)
-            {
-                Panel(strips, 1);
-                Panel(strips, 2);
-            }
+            Panel(2, 1);
+            Panel(2, 2);
         }
     }
 
