@@ -1,9 +1,9 @@
 using System.Net.Http.Json;
-using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Antiphon.Testing;
 
 namespace Antiphon.Cli.Tests;
 
@@ -15,7 +15,7 @@ public sealed class ServeTests
     {
         CommandRun help = await CommandRun.Of("serve", "--help");
         help.AssertSucceeded();
-        string[] lines = await File.ReadAllLinesAsync(Path.GetFullPath(Path.Combine(Here(), "../../docs/serving.md")), TestContext.Current.CancellationToken);
+        string[] lines = await File.ReadAllLinesAsync(Repository.At("docs", "serving.md"), TestContext.Current.CancellationToken);
         IEnumerable<string> documented = lines.SkipWhile(line => line != "## Options").Skip(1).TakeWhile(line => !line.StartsWith("## ", StringComparison.Ordinal))
             .Where(line => line.StartsWith("| `--", StringComparison.Ordinal)).Select(line => Regex.Match(line, "--[a-z-]+").Value);
         IEnumerable<string> known = Regex.Matches(help.Out, "^ +(?:-[a-z?], )*(--[a-z-]+)", RegexOptions.Multiline).Select(match => match.Groups[1].Value).Where(name => name is not ("--help" or "--version")).Distinct();
@@ -98,6 +98,4 @@ public sealed class ServeTests
         using X509Certificate2 issued = request.Create(issuer, now.AddDays(-1), now.AddDays(1), [1, 2, 3, 4]);
         return issued.ExportCertificatePem() + "\n" + issuer.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
     }
-
-    private static string Here([CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
 }

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
+using Antiphon.Testing;
 
 namespace Antiphon.Server.Tests;
 
@@ -9,7 +9,7 @@ public sealed class NodeClientTests(ServerFixture fixture) : IClassFixture<Serve
     [Fact]
     public async Task The_openai_package_for_node_works()
     {
-        string folder = Path.GetFullPath(Path.Combine(Here(), "../clients/openai-node"));
+        string folder = Repository.At("tests", "clients", "openai-node");
         if (!Directory.Exists(Path.Combine(folder, "node_modules", "openai")))
         {
             Assert.Skip("run 'npm ci' in tests/clients/openai-node first");
@@ -50,6 +50,4 @@ public sealed class NodeClientTests(ServerFixture fixture) : IClassFixture<Serve
             Assert.Equal(8, text.Split('\n').Count(line => line.StartsWith("ok ", StringComparison.Ordinal)));
         }
     }
-
-    private static string Here([CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
 }

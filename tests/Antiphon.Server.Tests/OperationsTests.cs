@@ -4,11 +4,11 @@ using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Net;
 using System.Reflection;
-using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Antiphon.Engine;
+using Antiphon.Testing;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -403,12 +403,10 @@ public sealed class OperationsTests(ServerFixture fixture) : IClassFixture<Serve
 
     private static IEnumerable<string> Rows(string heading)
     {
-        string[] lines = File.ReadAllLines(Path.GetFullPath(Path.Combine(Here(), "../../docs/serving.md")));
+        string[] lines = File.ReadAllLines(Repository.At("docs", "serving.md"));
         return lines.SkipWhile(line => line != heading).Skip(1).TakeWhile(line => !line.StartsWith("## ", StringComparison.Ordinal))
             .Where(line => line.StartsWith("| ", StringComparison.Ordinal) || line.StartsWith("|-", StringComparison.Ordinal)).Skip(2);
     }
-
-    private static string Here([CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
 
     private async Task NothingLeftAsync()
     {

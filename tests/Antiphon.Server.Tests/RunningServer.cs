@@ -184,9 +184,12 @@ public sealed class RunningServer : IAsyncDisposable
     }
 }
 
-/// <summary>Keeps what is logged.</summary>
+/// <summary>Keeps what was logged last.</summary>
 public sealed class LogLines : ILoggerProvider, ILogger
 {
+    // Long runs log a line for each request.
+    private const int Kept = 4096;
+
     private readonly ConcurrentQueue<string> lines = new();
 
     public IReadOnlyList<string> Lines => [.. lines];
@@ -198,8 +201,13 @@ public sealed class LogLines : ILoggerProvider, ILogger
 
     public bool IsEnabled(LogLevel logLevel) => true;
 
-    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+    {
         lines.Enqueue($"{logLevel}: {formatter(state, exception)} {exception?.Message}");
+        while (lines.Count > Kept && lines.TryDequeue(out _))
+        {
+        }
+    }
 
     public void Dispose()
     {
