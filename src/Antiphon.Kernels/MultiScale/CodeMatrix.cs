@@ -11,7 +11,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     private const int MaxTogether = 4;
 
     // Fewer tokens are faster with vectors.
-    private static readonly int LeastTileTokens = int.Parse(Environment.GetEnvironmentVariable("XT") ?? "9");
+    private const int LeastTileTokens = 9;
 
     // Strips that share a pass over the activations of several groups; they stay in the second-level cache.
     private const int PanelStrips = 8;
