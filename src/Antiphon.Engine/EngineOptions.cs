@@ -31,11 +31,11 @@ public sealed record EngineOptions
     public int PrefillChunk { get; init; } = 256;
 
     /// <summary>
-    /// About how long prompts may hold up a step that also carries running answers, which bounds the time between their tokens; default 100 ms. The engine learns what a token
+    /// About how long prompts may hold up a step that also carries running answers, which bounds the time between their tokens; default 50 ms. The engine learns what a token
     /// costs and cuts prompts accordingly; steps without running answers may take five times as long, up to <see cref="TokenBudget"/>. Where a step of answers alone takes
     /// longer than this, prompts may double it. Zero: no clock, only <see cref="PrefillChunk"/> and <see cref="TokenBudget"/>. The size of chunks changes no answer.
     /// </summary>
-    public TimeSpan PrefillTime { get; init; } = TimeSpan.FromMilliseconds(100);
+    public TimeSpan PrefillTime { get; init; } = TimeSpan.FromMilliseconds(50);
 
     /// <summary>Most requests that may wait beside those that run; default 1024. More are refused with <see cref="QueueFullException"/>.</summary>
     public int QueueLimit { get; init; } = 1024;

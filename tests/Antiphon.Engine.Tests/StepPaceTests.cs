@@ -24,7 +24,7 @@ public class StepPaceTests
     [Theory]
     [InlineData(0.001, 0.010, 96, 496)]
     [InlineData(0.0001, 0.010, 256, 512)]
-    [InlineData(0.020, 0.010, 16, 16)]
+    [InlineData(0.020, 0.010, 32, 32)]
     [InlineData(0.010, 0.500, 48, 48)]
     public void A_chunk_takes_about_its_time(double secondsPerToken, double answersAlone, int beside, int alone)
     {
@@ -40,7 +40,7 @@ public class StepPaceTests
     public void Limits_hold_whatever_was_seen()
     {
         StepPace pace = Learned(10);
-        Assert.Equal(16, pace.PromptTokens(true, 256));
+        Assert.Equal(32, pace.PromptTokens(true, 256));
         Assert.Equal(3, pace.PromptTokens(true, 3));
         Assert.Equal(7, Learned(1e-9).PromptTokens(false, 7));
     }

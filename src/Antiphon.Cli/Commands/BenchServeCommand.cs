@@ -30,6 +30,7 @@ internal static class BenchServeCommand
         Option<int?> prompt = Checked.Whole("--prompt-tokens", "Tokens of each prompt (default: 128)", 1, 1 << 20);
         Option<int?> output = Checked.Whole("--output-tokens", "Tokens of each answer (default: 32)", 1, 1 << 20);
         Option<int?> shared = Checked.Whole("--shared-prefix", "Percent of each prompt that all have in common (default: 0)", 0, 100);
+        Option<int?> warm = Checked.Whole("--warmup", "Requests of the same kind to send and forget first, so that a server that has just started is not measured (default: 0)", 0, 100_000);
         Option<float?> firstTarget = Checked.Number("--ttft-target", "Goodput: most milliseconds to the first token", 0, 1e9f, false);
         Option<float?> tokenTarget = Checked.Number("--itl-target", "Goodput: most milliseconds per further token, as the mean of a request", 0, 1e9f, false);
         Option<int?> limit = Checked.Whole("--max-seconds", "Ends the run; what is not complete by then counts as failed (default: 600)", 1, 86_400);
@@ -43,7 +44,7 @@ internal static class BenchServeCommand
             "antiphon bench serve model.gguf --rate 2 --requests 200 --ttft-target 500 --itl-target 100",
             "antiphon bench serve --url http://127.0.0.1:8080 --trace AzureLLMInferenceTrace_conv.csv --speed 2 --json load.json")
         {
-            words, url, key, name, remote, chat, requests, clients, rate, trace, speed, scale, prompt, output, shared, firstTarget, tokenTarget, limit, seed, json, svg,
+            words, url, key, name, remote, chat, requests, clients, rate, trace, speed, scale, prompt, output, shared, warm, firstTarget, tokenTarget, limit, seed, json, svg,
         };
         var load = new ModelOptions(command);
         command.SetAction(async (parsed, cancellationToken) =>
@@ -88,8 +89,14 @@ internal static class BenchServeCommand
                     async progress =>
                     {
                         double tokensPerWord = await LoadGenerator.TokensPerWordAsync(client, run, cancellationToken).ConfigureAwait(false);
-                        return await LoadGenerator.RunAsync(
-                            client, plan, new PromptText(tokensPerWord, run), TimeSpan.FromSeconds(parsed.GetValue(limit) ?? 600), progress, cancellationToken).ConfigureAwait(false);
+                        TimeSpan most = TimeSpan.FromSeconds(parsed.GetValue(limit) ?? 600);
+                        if (parsed.GetValue(warm) is int early and > 0)
+                        {
+                            LoadPlan first = LoadPlan.Closed(early, plan.Clients ?? Math.Min(early, 16), size);
+                            await LoadGenerator.RunAsync(client, first, new PromptText(tokensPerWord, run ^ 1), most, progress, cancellationToken).ConfigureAwait(false);
+                        }
+
+                        return await LoadGenerator.RunAsync(client, plan, new PromptText(tokensPerWord, run), most, progress, cancellationToken).ConfigureAwait(false);
                     }).ConfigureAwait(false);
                 string server = own is null ? $"{parsed.GetValue(name) ?? "the server"} at {address.GetLeftPart(UriPartial.Authority)}" : $"{Session.Name(path)}, served in this process";
                 var report = new LoadReport(server, plan.Description, run, records, seconds, parsed.GetValue(firstTarget) / 1e3, parsed.GetValue(tokenTarget) / 1e3);

@@ -139,6 +139,7 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
     /// <summary>
     /// Gives the rest of the budget to prompts, the shortest first, so that a short prompt has its first token one step after the step in which it came,
     /// however many long ones are under way. A quarter is kept for the first in the policy's order: a stream of short prompts slows a long one down, and stops none.
+    /// A step that brings a first token is not filled up beyond that quarter: who waits for it would wait for a long prompt's chunk a second time.
     /// </summary>
     private void SchedulePrompts(StepBatch batch, List<Choice> scheduled)
     {
@@ -161,7 +162,9 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
         budget = Math.Min(budget, pace.PromptTokens(besideAnswers, besideAnswers ? options.PrefillChunk : options.TokenBudget));
 
         Choice first = prompts[0];
-        int kept = Math.Min((budget + 3) / 4, first.Pending);
+        int quarter = Math.Min((budget + 3) / 4, first.Pending);
+        int kept = quarter;
+        bool brings = false;
         while (prompts.Count > 0 && budget > 0)
         {
             int shortest = 0;
@@ -177,8 +180,14 @@ internal sealed class Scheduler(EngineOptions options, KvCache cache, PrefixTree
             bool scored = choice.NeedsPromptLogprobs;
             int count = Math.Min(choice.Pending, budget - kept);
             count = scored ? Math.Min(count, ScoredChunk) : count;
+            if (brings && count < choice.Pending)
+            {
+                count = choice == first ? Math.Min(count, quarter) : 0;
+            }
+
             if (count > 0)
             {
+                brings |= count == choice.Pending;
                 bool last = count == choice.Pending && !choice.IsEmbedding;
                 int slice = batch.Add(sequence, choice.Tokens.Slice(sequence.Length, count), scored ? LogitsWanted.All : last ? LogitsWanted.Last : LogitsWanted.None);
                 choice.WantStates(batch, slice);

@@ -13,6 +13,9 @@ internal sealed class StepPace(TimeSpan target)
     // Kernels take tokens by sixteen.
     private const int Unit = 16;
     private const int FirstChunk = 4 * Unit;
+
+    // Less is hardly faster, and a question of a line or two need not be cut.
+    private const int LeastChunk = 2 * Unit;
     private const double Newest = 0.25;
 
     private double answersAlone;
@@ -36,7 +39,7 @@ internal sealed class StepPace(TimeSpan target)
         // Where a step of answers alone takes longer than the target, prompts may double it: they would never end otherwise.
         double seconds = besideAnswers ? Math.Max(target.TotalSeconds, answersAlone) : AloneFactor * target.TotalSeconds;
         int tokens = (int)Math.Min(most, seconds / promptToken) / Unit * Unit;
-        return Math.Min(most, Math.Max(Unit, tokens));
+        return Math.Min(most, Math.Max(LeastChunk, tokens));
     }
 
     /// <summary>Takes in what a step took.</summary>
