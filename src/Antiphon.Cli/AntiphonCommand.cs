@@ -64,6 +64,7 @@ internal static class AntiphonCommand
             RenderCommand.Create(session),
             PerplexityCommand.Create(session),
             BenchCommand.Create(session),
+            TuneCommand.Create(session),
             DoctorCommand.Create(session),
             MakeModelCommand.Create(session),
         };

@@ -1,4 +1,5 @@
 using Antiphon.Kernels;
+using Antiphon.Kernels.Tuning;
 using Antiphon.Models;
 
 namespace Antiphon.Cli;
@@ -26,7 +27,8 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
             });
 
     /// <summary>Loads a model for measurements, without an engine; null: Tales. The team stays the caller's.</summary>
-    public Task<LoadedModel> LoadForMeasuringAsync(string? path, ComputeTeam team, MatrixPrecision precision, CancellationToken cancellationToken) =>
+    public Task<LoadedModel> LoadForMeasuringAsync(
+        string? path, ComputeTeam team, MatrixPrecision precision, CancellationToken cancellationToken, KernelTuning? tuning = null) =>
         Terminal.WithProgressAsync(
             $"Loading {Name(path)}",
             progress => Task.Run(
@@ -35,7 +37,7 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
                     ModelSource source = Open(path);
                     try
                     {
-                        return ModelLoader.Load(source, new ModelLoadOptions { Team = team, Precision = precision, Progress = new Share(progress, cancellationToken) });
+                        return ModelLoader.Load(source, new ModelLoadOptions { Team = team, Precision = precision, Tuning = tuning, Progress = new Share(progress, cancellationToken) });
                     }
                     catch
                     {

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Antiphon.Engine;
 using Antiphon.Kernels;
+using Antiphon.Kernels.Tuning;
 using Antiphon.Models;
 using Antiphon.Text;
 using Microsoft.Extensions.AI;
@@ -27,14 +28,16 @@ public sealed class LanguageModel : IAsyncDisposable
     public static SamplingOptions FallbackSampling { get; } = new() { Temperature = 0.7f, TopP = 0.95f, MinP = 0.05f };
 
     private readonly LoadedModel loaded;
+    private readonly KernelTuning? tuning;
     private readonly IReadOnlyList<string> adapters;
     private readonly MatrixPrecision precision;
     private readonly Lazy<TextEmbedder> embedder;
     private int disposed;
 
-    private LanguageModel(LoadedModel loaded, ModelText text, LanguageModelOptions options)
+    private LanguageModel(LoadedModel loaded, ModelText text, KernelTuning? tuning, LanguageModelOptions options)
     {
         this.loaded = loaded;
+        this.tuning = tuning;
         adapters = options.Adapters;
         precision = options.Precision;
         Text = text;
@@ -259,8 +262,9 @@ public sealed class LanguageModel : IAsyncDisposable
         }
     }
 
-    /// <summary>What keys and values depend on. Kernels of different tiers round differently, so their caches do not mix.</summary>
-    private byte[] CacheKey() => ModelFingerprint.Of(loaded.Source, adapters, $"{CpuFeatures.DefaultTier} {precision}");
+    /// <summary>What keys and values depend on. Kernels of different processors round differently, so their caches do not mix.</summary>
+    private byte[] CacheKey() => ModelFingerprint.Of(
+        loaded.Source, adapters, $"{CpuFeatures.DefaultTier} {precision} {(CpuFeatures.Current.HasAvx512BFloat16 ? "bfloat16" : "")}");
 
     /// <summary>Ends the requests under way with <see cref="EngineStoppedException"/>, then frees the model.</summary>
     public async ValueTask DisposeAsync()
@@ -269,6 +273,14 @@ public sealed class LanguageModel : IAsyncDisposable
         {
             await Engine.DisposeAsync().ConfigureAwait(false);
             loaded.Dispose();
+            try
+            {
+                tuning?.Save();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // A folder that cannot be written costs a few measurements the next time, no more.
+            }
         }
     }
 
@@ -284,9 +296,11 @@ public sealed class LanguageModel : IAsyncDisposable
             cancellationToken.ThrowIfCancellationRequested();
             reading = Task.Run(() => ModelText.Read(source, options.ChatTemplate), CancellationToken.None);
             progress?.Report(new LoadProgress("reading the weights", 0.05));
+            KernelTuning? tuning = options.TuningFile is { } path ? new KernelTuning(path, CpuFeatures.DefaultTier, options.Threads ?? Environment.ProcessorCount) : null;
             loaded = ModelLoader.Load(source, new ModelLoadOptions
             {
                 Threads = options.Threads ?? 0,
+                Tuning = tuning,
                 Precision = options.Precision,
                 Adapters = options.Adapters,
                 Progress = new WeightProgress(progress, reading, cancellationToken),
@@ -301,7 +315,7 @@ public sealed class LanguageModel : IAsyncDisposable
 
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new LoadProgress("starting the engine", 0.95));
-            var model = new LanguageModel(loaded, text, options);
+            var model = new LanguageModel(loaded, text, tuning, options);
             progress?.Report(new LoadProgress("ready", 1));
             return model;
         }

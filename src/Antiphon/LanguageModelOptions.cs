@@ -30,4 +30,10 @@ public sealed record LanguageModelOptions
 
     /// <summary>Folders of LoRA adapters (PEFT) that are merged into the weights while loading.</summary>
     public IReadOnlyList<string> Adapters { get; init; } = [];
+
+    /// <summary>
+    /// File in which to keep which kernels are fastest on this machine (see <see cref="Antiphon.Kernels.Tuning.KernelTuning"/>); it need not exist. What it does not know is timed
+    /// by the first answers, which it does not change. Null (default): the kernels that are usually fastest.
+    /// </summary>
+    public string? TuningFile { get; init; }
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using Antiphon.Kernels;
+using Antiphon.Kernels.Tuning;
 using Antiphon.Models;
 using Spectre.Console;
 
@@ -45,7 +46,8 @@ internal static class BenchCommand
             {
                 using var team = new ComputeTeam(count);
                 long start = Stopwatch.GetTimestamp();
-                using LoadedModel model = await session.LoadForMeasuringAsync(path, team, plan.Precision, cancellationToken).ConfigureAwait(false);
+                var tuning = new KernelTuning(TuningFile.Path, CpuFeatures.DefaultTier, count);
+                using LoadedModel model = await session.LoadForMeasuringAsync(path, team, plan.Precision, cancellationToken, tuning).ConfigureAwait(false);
                 double loadSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
                 plan.Check(model.Backend);
                 var work = new ModelWork(model);

@@ -27,6 +27,7 @@ internal sealed class ModelOptions
     {
         Threads = parsed.GetValue(threads),
         Precision = precision.Read(parsed),
+        TuningFile = Antiphon.Cli.TuningFile.Path,
         Engine = new EngineOptions { ContextLength = parsed.GetValue(context) },
         ChatTemplate = parsed.GetValue(template) is { } path ? TextFiles.Read(path) : null,
         Adapters = parsed.GetValue(adapters) ?? [],

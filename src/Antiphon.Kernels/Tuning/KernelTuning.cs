@@ -30,7 +30,7 @@ public sealed class KernelTuning
     public KernelTuning(string? path, KernelTier tier, int threads)
     {
         this.path = path;
-        machine = $"{CpuFeatures.Current.Name}, {tier.ToString().ToLowerInvariant()}, {threads} {(threads == 1 ? "thread" : "threads")}";
+        machine = Machine(tier, threads);
         known = Read(path).GetValueOrDefault(machine) ?? [];
     }
 
@@ -104,6 +104,20 @@ public sealed class KernelTuning
         }
     }
 
+    /// <summary>Drops what a file knows of this machine.</summary>
+    /// <param name="path">The file, which need not exist.</param>
+    /// <param name="tier">The tier in use.</param>
+    /// <param name="threads">Threads of the team.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
+    public static void Forget(string? path, KernelTier tier, int threads)
+    {
+        var tuning = new KernelTuning(path, tier, threads);
+        tuning.changed = tuning.known.Count > 0;
+        tuning.known.Clear();
+        tuning.Save();
+    }
+
     /// <summary>The unit of an operation on a shape, the same for all matrices of that shape.</summary>
     /// <param name="key">Operation and shape.</param>
     /// <param name="candidates">Names, the default first.</param>
@@ -133,6 +147,9 @@ public sealed class KernelTuning
             }
         }
     }
+
+    private static string Machine(KernelTier tier, int threads) =>
+        $"{CpuFeatures.Current.Name}, {tier.ToString().ToLowerInvariant()}, {threads} {(threads == 1 ? "thread" : "threads")}";
 
     private static Dictionary<string, Dictionary<string, string>> Read(string? path)
     {

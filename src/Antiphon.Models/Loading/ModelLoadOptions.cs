@@ -1,4 +1,5 @@
 using Antiphon.Kernels;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Models;
 
@@ -16,6 +17,12 @@ public sealed record ModelLoadOptions
 
     /// <summary>How products with weight matrices, and attention, are computed. Default: <see cref="MatrixPrecision.Exact"/>.</summary>
     public MatrixPrecision Precision { get; init; } = MatrixPrecision.Exact;
+
+    /// <summary>
+    /// Which kernels are fastest here; what is not known yet is found out while the model computes, and the caller writes it to its file (<see cref="KernelTuning.Save"/>).
+    /// It must be for this machine and this number of threads. Null (default): the kernels that are usually fastest.
+    /// </summary>
+    public KernelTuning? Tuning { get; init; }
 
     /// <summary>Folders of PEFT adapters that are merged into the weights, one after the other.</summary>
     public IReadOnlyList<string> Adapters { get; init; } = [];
