@@ -8,6 +8,7 @@ using Antiphon.Kernels.Packed;
 // usage: Antiphon.Benchmarks.Matrix pack [threads] [format ...]: how fast weights are packed.
 // usage: Antiphon.Benchmarks.Matrix shapes threads tokens rounds format ... [ROWSxCOLUMNS ...]: each matrix of a layer by itself, its input's packing apart.
 // usage: Antiphon.Benchmarks.Matrix decode [threads] [rounds] [batches, as 1,4,16] [mix ...]: batches of several mixes in turns, beside the read bandwidth.
+// usage: Antiphon.Benchmarks.Matrix exact [threads] [rounds] [batches, as 1,16,512] [format ...]: the float32 path of any tier, as shares of its peak and of the read bandwidth.
 // usage: Antiphon.Benchmarks.Matrix [threads] [rounds] [format ...]
 // All weight matrices of Qwen3-0.6B with random values, multiplied as a decode step, a batch of decode steps and a prompt would.
 // A mix is a format or Q4_K_M; int8:Q8_0 is the path of split activations, w8a8:Q8_0 that path with one pass.
@@ -30,6 +31,11 @@ if (args is ["shapes", _, _, _, _, ..])
 if (args is ["decode", ..])
 {
     return DecodeShares.Print(args[1..]);
+}
+
+if (args is ["exact", ..])
+{
+    return ExactTimes.Print(args[1..]);
 }
 
 int threads = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : CpuFeatures.Current.Cores;

@@ -132,6 +132,13 @@ internal sealed unsafe class QwenShapes : IDisposable
             pattern[i] = 120;
         }
 
+        int width = format switch { TensorFormat.BF16 => 2, TensorFormat.F32 => 4, _ => 0 };
+        for (int i = width - 1; width > 0 && i < pattern.Length; i += width)
+        {
+            // The same for numbers with eight bits of exponent: from 2^-9 to 2.
+            pattern[i] = (byte)((pattern[i] & 0x80) | 0x3B | ((pattern[i] & 1) << 2));
+        }
+
         for (long at = 0; at < weights.Length; at += pattern.Length)
         {
             Span<byte> room = weights.Span(at, (int)Math.Min(pattern.Length, weights.Length - at));

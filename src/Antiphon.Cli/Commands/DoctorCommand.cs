@@ -107,15 +107,16 @@ internal static class DoctorCommand
     /// <summary>The kernels for every format, generated now, and a line on how that went.</summary>
     private static (IReadOnlyList<GeneratedKernel> Kernels, string Line) Generated()
     {
+        IReadOnlyList<GeneratedKernel> exact = WeightMatrix.Generated();
         if (!PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason))
         {
-            return ([], $"none: {reason}");
+            return (exact, exact.Count == 0 ? $"none: {reason}" : $"{exact.Count} kernels for float32 products; none for bfloat16: {reason}");
         }
 
         using (kernels)
         {
             kernels.Prepare(Enum.GetValues<TensorFormat>());
-            IReadOnlyList<GeneratedKernel> list = kernels.Generated;
+            IReadOnlyList<GeneratedKernel> list = [.. kernels.Generated, .. exact];
             return (list, string.Create(
                 CultureInfo.InvariantCulture,
                 $"executable memory is granted; {list.Count} kernels for all formats, {Sizes.Bytes(list.Sum(k => (long)k.CodeBytes))} of code, in {kernels.GenerationTime.TotalMilliseconds:0} ms"));

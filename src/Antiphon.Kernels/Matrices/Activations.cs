@@ -28,6 +28,9 @@ public sealed unsafe class Activations : IDisposable
     /// <summary>The integers that kernels of integer products read, made on first use.</summary>
     internal SplitInput Split { get; } = new();
 
+    /// <summary>The groups of tokens that kernels of float32 products read, made on first use.</summary>
+    internal TokenGroups Groups { get; } = new();
+
     /// <summary>The first value of a row.</summary>
     public float* Row(int row) => buffer.Pointer + ((long)row * Stride);
 
@@ -51,6 +54,7 @@ public sealed unsafe class Activations : IDisposable
 
         Packed.Forget();
         Split.Forget();
+        Groups.Forget();
         Rows = rows;
         Columns = columns;
         Stride = stride;
@@ -68,5 +72,6 @@ public sealed unsafe class Activations : IDisposable
         buffer.Dispose();
         Packed.Dispose();
         Split.Dispose();
+        Groups.Dispose();
     }
 }

@@ -11,9 +11,9 @@ internal static unsafe class BlockRows<T, TBlocks>
     /// <summary>Floats of scratch memory for the scales of <paramref name="columns"/> values.</summary>
     public static int FactorCount(int columns) => (((columns / TBlocks.Columns * TBlocks.Factors) + 15) & ~15) + 16;
 
-    /// <summary>Decodes whole blocks.</summary>
+    /// <summary>Decodes whole blocks; see <see cref="RowMajorWeights.Decode"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Decode(byte* source, int count, float* values)
+    public static void Decode(byte* source, int count, float* values, int step)
     {
         float* factors = stackalloc float[FactorCount(RowMajorWeights.Piece)];
         int batch = RowMajorWeights.Piece / TBlocks.Columns;
@@ -27,8 +27,8 @@ internal static unsafe class BlockRows<T, TBlocks>
                 {
                     TBlocks.Pair(source, factors + (block * TBlocks.Factors), pair, out T first, out T second);
                     first.Store(values);
-                    second.Store(values + 16);
-                    values += 32;
+                    second.Store(values + step);
+                    values += 2 * step;
                 }
 
                 source += TBlocks.Bytes;

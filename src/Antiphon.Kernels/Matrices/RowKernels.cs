@@ -4,10 +4,10 @@ namespace Antiphon.Kernels;
 internal unsafe struct RowKernels
 {
     /// <summary>
-    /// Decodes whole blocks: from where, how many values, and room for them rounded up to sixteen, which is filled with zeros.
+    /// Decodes whole blocks: from where, how many values, where to, and how many floats lie from sixteen values to the next; zeros fill up the last sixteen.
     /// Null where there is only <see cref="BlockDecoder"/>.
     /// </summary>
-    public delegate*<byte*, int, float*, void> Decode;
+    public delegate*<byte*, int, float*, int, void> Decode;
 
     /// <summary>Multiplies four rows with one input, see <see cref="BlockRows{T, TBlocks}.MultiplyFour"/>. Null where there is only <see cref="Decode"/>.</summary>
     public delegate*<byte*, int, float*, float*, float*, void> MultiplyFour;
@@ -26,9 +26,9 @@ internal unsafe struct RowKernels
     private static RowKernels For<T>(TensorFormat format)
         where T : unmanaged, ILanes<T> => format switch
         {
-            TensorFormat.F32 => new RowKernels { Decode = &PlainDecoders<T>.F32 },
-            TensorFormat.F16 => new RowKernels { Decode = &PlainDecoders<T>.F16 },
-            TensorFormat.BF16 => new RowKernels { Decode = &PlainDecoders<T>.BF16 },
+            TensorFormat.F32 => Plain<T, F32Values<T>>(),
+            TensorFormat.F16 => Plain<T, F16Values<T>>(),
+            TensorFormat.BF16 => Plain<T, BF16Values<T>>(),
             TensorFormat.Q8_0 => Blocks<T, Q8_0Blocks<T>>(),
             TensorFormat.Q4_0 => Blocks<T, Q4_0Blocks<T>>(),
             TensorFormat.Q4_1 => Blocks<T, Q4_1Blocks<T>>(),
@@ -43,6 +43,15 @@ internal unsafe struct RowKernels
             TensorFormat.Q6_K => Blocks<T, Q6_KBlocks<T>>(),
             TensorFormat.IQ4_XS => Blocks<T, IQ4_XSBlocks<T>>(),
             _ => default,
+        };
+
+    private static RowKernels Plain<T, TValues>()
+        where T : unmanaged, ILanes<T>
+        where TValues : struct, IPlainValues<T> => new()
+        {
+            Decode = &PlainRows<T, TValues>.Decode,
+            MultiplyFour = &PlainRows<T, TValues>.MultiplyFour,
+            FactorCount = &PlainRows<T, TValues>.FactorCount,
         };
 
     private static RowKernels Blocks<T, TBlocks>()

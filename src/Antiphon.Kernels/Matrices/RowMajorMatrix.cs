@@ -89,10 +89,12 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         }
     }
 
-    private static void Multiply<T>(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
+    private void Multiply<T>(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
         where T : unmanaged, ILanes<T>
     {
+        TileKernels? kernels = TileKernels.For(tier);
         MatrixProducts<T> work = default;
+        bool grouped = false;
         foreach (MatrixOutput product in products)
         {
             if (x.Columns != product.Matrix.Columns)
@@ -100,11 +102,19 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
                 throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {product.Matrix.Columns}", nameof(x));
             }
 
-            work.Add(new MatrixProduct<T>(((RowMajorMatrix)product.Matrix).weights, x, product.Output, product.Stride, team));
+            RowMajorWeights its = ((RowMajorMatrix)product.Matrix).weights;
+            MatrixProduct<T> item = new(its, x, product.Output, product.Stride, kernels, team);
+            work.Add(item);
+            grouped |= item.NeedsGroups;
         }
 
         if (x.Rows > 0)
         {
+            if (grouped)
+            {
+                x.Groups.Prepare(x, kernels?.MostTokens ?? DotTiles.MostTokens, team);
+            }
+
             team.Run(ref work, work.Chunks);
         }
     }

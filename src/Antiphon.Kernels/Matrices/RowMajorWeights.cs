@@ -1,10 +1,14 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace Antiphon.Kernels;
 
 /// <summary>Where a row-major weight matrix lies and what decodes it.</summary>
 internal unsafe struct RowMajorWeights
 {
-    /// <summary>Columns that are decoded at once: a multiple of the longest block. Four rows of weights and six of input fit in a 32 KiB cache.</summary>
+    /// <summary>Columns that are decoded at once: a multiple of the longest block.</summary>
     public const int Piece = 512;
+
+    private const int Lanes = 16;
 
     public TensorFormat Format;
     public int Rows;
@@ -18,17 +22,42 @@ internal unsafe struct RowMajorWeights
     /// <param name="row">Which row.</param>
     /// <param name="first">First column; a multiple of <see cref="Piece"/>.</param>
     /// <param name="count">Number of columns.</param>
-    /// <param name="values">Room for the count rounded up to 16; zeros are written behind the values.</param>
-    public readonly void Decode(int row, int first, int count, float* values)
+    /// <param name="values">Receives sixteen values at a time; zeros fill up the last sixteen.</param>
+    /// <param name="step">Floats from sixteen values to the next.</param>
+    public readonly void Decode(int row, int first, int count, float* values, int step)
     {
-        byte* source = Data + (row * RowBytes) + ((long)(first / Piece) * PieceBytes);
+        byte* source = Source(row, first);
         if (Kernels.Decode is not null)
         {
-            Kernels.Decode(source, count, values);
+            Kernels.Decode(source, count, values, step);
             return;
         }
 
-        BlockDecoder.Decode(Format, new ReadOnlySpan<byte>(source, (int)Format.ByteCount(count)), new Span<float>(values, count));
-        new Span<float>(values + count, -count & 15).Clear();
+        Span<float> piece = stackalloc float[Piece];
+        for (; count > 0; count -= Piece, source += PieceBytes)
+        {
+            int some = Math.Min(count, Piece);
+            BlockDecoder.Decode(Format, new ReadOnlySpan<byte>(source, (int)Format.ByteCount(some)), piece[..some]);
+            piece[some..].Clear();
+            for (int at = 0; at < some; at += Lanes, values += step)
+            {
+                piece.Slice(at, Lanes).CopyTo(new Span<float>(values, Lanes));
+            }
+        }
     }
+
+    /// <summary>Asks for what <see cref="Decode"/> will read. Rows behind the matrix do no harm.</summary>
+    public readonly void Prefetch(int row, int first, int count)
+    {
+        if (Sse.IsSupported)
+        {
+            byte* source = Source(row, first);
+            for (byte* end = source + ((long)PieceBytes * count / Piece); source < end; source += 64)
+            {
+                Sse.Prefetch1(source);
+            }
+        }
+    }
+
+    private readonly byte* Source(int row, int first) => Data + (row * RowBytes) + ((long)(first / Piece) * PieceBytes);
 }

@@ -42,6 +42,11 @@ public abstract unsafe class WeightMatrix
     public static WeightMatrix Create(TensorFormat format, int rows, int columns, byte* data, long length, KernelTier? tier = null) =>
         new RowMajorMatrix(format, rows, columns, data, length, CpuFeatures.Resolve(tier));
 
+    /// <summary>The generated kernels that matrices made by <see cref="Create"/> use, all of them generated now; none where none may be generated.</summary>
+    /// <param name="tier">The instruction set; null: <see cref="CpuFeatures.DefaultTier"/>.</param>
+    /// <exception cref="ArgumentException">The machine does not have the tier.</exception>
+    public static IReadOnlyList<GeneratedKernel> Generated(KernelTier? tier = null) => [.. TileKernels.List(CpuFeatures.Resolve(tier))];
+
     /// <summary>
     /// Multiplies several matrices with the same input: the same results as one <see cref="Multiply"/> each, in one pass of the team where the
     /// matrices allow it. For query, key and value, and for gate and up.

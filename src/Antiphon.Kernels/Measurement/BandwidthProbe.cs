@@ -23,6 +23,16 @@ public static unsafe class BandwidthProbe
         return BestRate(team, new ReadPass(buffer.Pointer, CpuFeatures.Current.BestTier), (int)(size / ReadPass.ChunkBytes), size, passes);
     }
 
+    /// <summary>Bytes per second that the team reads from a buffer that has been written to, of which whole megabytes count.</summary>
+    /// <param name="team">Who reads.</param>
+    /// <param name="buffer">A buffer larger than the caches.</param>
+    /// <param name="passes">Number of passes, at least 1.</param>
+    public static double MeasureRead(ComputeTeam team, NativeBuffer<byte> buffer, int passes = 2)
+    {
+        int chunks = (int)(buffer.Length / ReadPass.ChunkBytes);
+        return BestRate(team, new ReadPass((float*)buffer.Pointer, CpuFeatures.Current.BestTier), chunks, (double)chunks * ReadPass.ChunkBytes, passes);
+    }
+
     /// <summary>Floating-point operations per second (a fused multiply-add is two) that the team reaches on the widest vectors of a tier, from registers.</summary>
     public static double MeasurePeak(ComputeTeam team, KernelTier? tier = null, int passes = 8)
     {

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace Antiphon.Kernels;
 
@@ -6,6 +7,8 @@ namespace Antiphon.Kernels;
 internal readonly unsafe struct ReadPass(float* data, KernelTier tier) : IParallelWork
 {
     public const int ChunkBytes = 1 << 20;
+
+    private const int Ahead = 4096 / sizeof(float);
 
     private readonly float* data = data;
     private readonly KernelTier tier = tier;
@@ -29,6 +32,15 @@ internal readonly unsafe struct ReadPass(float* data, KernelTier tier) : IParall
         T a = T.Zero, b = T.Zero, c = T.Zero, d = T.Zero;
         for (int i = 0; i < ChunkBytes / sizeof(float); i += 64)
         {
+            // Streaming kernels ask for their weights ahead of time: without this they would read faster than the limit.
+            if (Sse.IsSupported)
+            {
+                Sse.Prefetch0(source + i + Ahead);
+                Sse.Prefetch0(source + i + Ahead + 16);
+                Sse.Prefetch0(source + i + Ahead + 32);
+                Sse.Prefetch0(source + i + Ahead + 48);
+            }
+
             a += T.Load(source + i);
             b += T.Load(source + i + 16);
             c += T.Load(source + i + 32);

@@ -48,9 +48,9 @@ public sealed unsafe class WeightMatrixTests
         Random random = new(5);
         using ComputeTeam team = new(1);
         using Activations x = new();
-        foreach (int columns in format.BlockElements() == 1 ? [1, 3, 17, 31, 513] : new[] { format.BlockElements(), 768 })
+        foreach (int columns in format.BlockElements() == 1 ? [1, 3, 16, 17, 31, 48, 512, 513] : new[] { format.BlockElements(), 768 })
         {
-            foreach (int rows in new[] { 1, 4, 7 })
+            foreach (int rows in new[] { 1, 4, 7, 8 })
             {
                 byte[] bytes = RandomWeights.Create(format, rows, columns, random);
                 using GuardedMemory memory = new(bytes.Length);
@@ -58,7 +58,7 @@ public sealed unsafe class WeightMatrixTests
                 foreach (KernelTier tier in CpuFeatures.Current.Tiers)
                 {
                     WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, memory.Pointer, bytes.Length, tier);
-                    foreach (int count in new[] { 1, 9 })
+                    foreach (int count in new[] { 1, 9, 30 })
                     {
                         RandomWeights.Fill(x, count, columns, random);
                         Assert.Equal(Define(format, bytes, rows, x), Multiply(matrix, x, team));
@@ -103,6 +103,44 @@ public sealed unsafe class WeightMatrixTests
                 Assert.Equal(Multiply(matrices[i], x, team), Bits(outputs[i].Span(0, matrices[i].Rows * count)));
                 outputs[i].Dispose();
                 memories[i].Dispose();
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(TensorFormat.F32)]
+    [InlineData(TensorFormat.F16)]
+    [InlineData(TensorFormat.BF16)]
+    [InlineData(TensorFormat.Q8_0)]
+    [InlineData(TensorFormat.Q4_K)]
+    [InlineData(TensorFormat.IQ2_XXS)]
+    public void Random_shapes_and_slices_give_the_defined_bits(TensorFormat format)
+    {
+        Random random = new(100 + (int)format);
+        int block = format.BlockElements();
+        using ComputeTeam alone = new(1);
+        using ComputeTeam two = new(2);
+        using Activations x = new();
+        for (int round = 0; round < 60; round++)
+        {
+            // Every number of rows and of tokens once at least, around the borders of tiles, groups, batches and panels.
+            int rows = round < 17 ? round + 1 : random.Next(1, 300);
+            int tokens = round < 40 ? round + 1 : random.Next(1, 100);
+            int columns = block > 1 ? block * random.Next(1, 5) : random.Next(3) switch { 0 => 16 * random.Next(1, 90), 1 => random.Next(1, 40), _ => random.Next(1, 1400) };
+            byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+            RandomWeights.Fill(x, tokens, columns, random);
+            int first = random.Next(rows);
+            int some = random.Next(1, rows - first + 1);
+            int[] all = Define(format, bytes, rows, x);
+            int[] part = [.. Enumerable.Range(0, tokens).SelectMany(token => all[((token * rows) + first)..((token * rows) + first + some)])];
+            fixed (byte* data = bytes)
+            {
+                foreach (KernelTier tier in CpuFeatures.Current.Tiers)
+                {
+                    WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, data, bytes.Length, tier);
+                    Assert.Equal(all, Multiply(matrix, x, round % 2 == 0 ? alone : two));
+                    Assert.Equal(part, Multiply(matrix.Slice(first, some), x, alone));
+                }
             }
         }
     }

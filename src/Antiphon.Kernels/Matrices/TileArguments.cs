@@ -1,0 +1,50 @@
+namespace Antiphon.Kernels;
+
+/// <summary>What a kernel for tiles of dot products is told: some tiles of a panel, some columns of them, and a group of tokens.</summary>
+internal unsafe struct TileArguments
+{
+    public const int WeightsField = 0;
+    public const int InputField = 1;
+    public const int SumsField = 2;
+    public const int StepsField = 3;
+    public const int TilesField = 4;
+    public const int TileBytesField = 5;
+    public const int AddField = 6;
+    public const int FinishField = 7;
+    public const int OutputField = 8;
+    public const int OutputStrideField = 9;
+    public const int RowBytesField = 10;
+
+    /// <summary>The weights of the first tile. In a panel: for every sixteen columns (a step) the lanes of each of its rows. Else its rows as they are stored.</summary>
+    public void* Weights;
+
+    /// <summary>The group's input: for every step the lanes of each of its tokens.</summary>
+    public float* Input;
+
+    /// <summary>Sixteen lanes for each [tile, token, row].</summary>
+    public float* Sums;
+
+    /// <summary>Number of steps, at least 1.</summary>
+    public long Steps;
+
+    /// <summary>Number of tiles, at least 1.</summary>
+    public long Tiles;
+
+    /// <summary>From a tile's weights to the next one's.</summary>
+    public long TileBytes;
+
+    /// <summary>0: sums begin here; else these products are added to what is there.</summary>
+    public long Add;
+
+    /// <summary>0: sums are left in <see cref="Sums"/>, which a kernel may also use otherwise; else their lanes are added up.</summary>
+    public long Finish;
+
+    /// <summary>Receives the finished results [token, tile, row].</summary>
+    public float* Output;
+
+    /// <summary>Bytes from a token's results to the next one's.</summary>
+    public long OutputStride;
+
+    /// <summary>Bytes of a row that is not in a panel.</summary>
+    public long RowBytes;
+}

@@ -1,0 +1,85 @@
+using System.Runtime.Intrinsics.X86;
+using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Packed;
+
+namespace Antiphon.Kernels;
+
+/// <summary>The generated kernels for tiles of a tier, made for the process on first use, where the system allows it.</summary>
+internal sealed class TileKernels
+{
+    private static readonly Lazy<TileKernels> Narrow = new(() => new TileKernels(KernelTier.Avx2));
+    private static readonly Lazy<TileKernels> Wide = new(() => new TileKernels(KernelTier.Avx512));
+
+    private readonly Lock gate = new();
+    private readonly KernelTier tier;
+    private readonly bool isAllowed;
+    private readonly GeneratedCode?[] codes;
+
+    private TileKernels(KernelTier tier)
+    {
+        this.tier = tier;
+        MostTokens = TileKernel.MostTokens(tier);
+        codes = new GeneratedCode?[(MostTokens + 1) * Enum.GetValues<TileWeights>().Length];
+        try
+        {
+            // If the system denies executable memory, this is where it shows.
+            Get(1, TileWeights.Panel);
+            isAllowed = true;
+        }
+        catch (CodeGenerationException)
+        {
+        }
+    }
+
+    /// <summary>Most tokens in a group.</summary>
+    public int MostTokens { get; }
+
+    /// <summary>The kernels that a tier uses, or null where it uses none or none may be generated.</summary>
+    public static TileKernels? For(KernelTier tier) => tier switch
+    {
+        KernelTier.Portable => null,
+        KernelTier.Avx2 => Narrow.Value,
+        _ => Wide.Value,
+    } is { isAllowed: true } kernels ? kernels : null;
+
+    /// <summary>The form in which kernels read rows of a format as they are stored; <see cref="TileWeights.Panel"/> where they cannot.</summary>
+    public static TileWeights Form(TensorFormat format) => format switch
+    {
+        TensorFormat.F32 => TileWeights.F32,
+        TensorFormat.F16 when X86Base.IsSupported && (X86Base.CpuId(1, 0).Ecx >> 29 & 1) != 0 => TileWeights.F16,
+        TensorFormat.BF16 => TileWeights.BF16,
+        _ => TileWeights.Panel,
+    };
+
+    /// <summary>All kernels of a tier, generated now; none where none may be.</summary>
+    public static IEnumerable<GeneratedKernel> List(KernelTier tier) => For(tier) is not { } kernels
+        ? []
+        : Enum.GetValues<TileWeights>().SelectMany(form => Enumerable.Range(1, kernels.MostTokens).Select(tokens => new GeneratedKernel(
+            "float32 products",
+            form == TileWeights.Panel ? null : Enum.Parse<TensorFormat>(form.ToString()),
+            $"{DotTiles.Rows} rows x {tokens} tokens",
+            kernels.tier,
+            kernels.Get(tokens, form).Length)));
+
+    /// <summary>Runs the kernel for a group of tokens.</summary>
+    public unsafe void Run(int tokens, TileWeights form, TileArguments* arguments) => Get(tokens, form).Run(arguments);
+
+    private GeneratedCode Get(int tokens, TileWeights form)
+    {
+        ref GeneratedCode? place = ref codes[((int)form * (MostTokens + 1)) + tokens];
+        if (Volatile.Read(ref place) is { } existing)
+        {
+            return existing;
+        }
+
+        lock (gate)
+        {
+            if (place is null)
+            {
+                Volatile.Write(ref place, TileKernel.Generate(tokens, tier, form));
+            }
+
+            return place;
+        }
+    }
+}

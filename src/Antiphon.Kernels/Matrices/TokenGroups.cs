@@ -1,0 +1,95 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace Antiphon.Kernels;
+
+/// <summary>
+/// Activation rows in groups of a few tokens, as kernels for tiles read them: for every sixteen columns (a step) those of each token of the group, so that a
+/// group is one run of memory. Made once for all matrices with that input.
+/// </summary>
+internal sealed unsafe class TokenGroups : IDisposable
+{
+    private const int Lanes = 16;
+    private const long LeastRoom = 1 << 18;
+
+    private NativeBuffer<float> buffer = new(0);
+    private int rows;
+    private int stride;
+    private int most;
+
+    /// <summary>Number of groups; their sizes differ by one at most.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Forgets the content.</summary>
+    public void Forget() => most = 0;
+
+    /// <inheritdoc/>
+    public void Dispose() => buffer.Dispose();
+
+    /// <summary>The first token of a group; of the group behind the last: the number of tokens.</summary>
+    public int Start(int group) => (int)((long)group * rows / Count);
+
+    /// <summary>Number of tokens in a group.</summary>
+    public int TokensOf(int group) => Start(group + 1) - Start(group);
+
+    /// <summary>The first step of a group.</summary>
+    public float* Group(int group) => buffer.Pointer + ((long)Start(group) * stride);
+
+    /// <summary>Groups the rows of <paramref name="x"/> if that has not been done since they were written.</summary>
+    /// <param name="x">At least one row.</param>
+    /// <param name="mostTokens">Most tokens in a group.</param>
+    /// <param name="team">Who works.</param>
+    public void Prepare(Activations x, int mostTokens, ComputeTeam team)
+    {
+        if (most == mostTokens)
+        {
+            return;
+        }
+
+        long needed = (long)x.Rows * x.Stride;
+        if (buffer.Length < needed)
+        {
+            buffer.Dispose();
+            buffer = new NativeBuffer<float>(Math.Max(2 * needed, LeastRoom), hugePages: true);
+        }
+
+        (rows, stride, most) = (x.Rows, x.Stride, mostTokens);
+        Count = (rows + mostTokens - 1) / mostTokens;
+        GroupWork work = new() { X = x, Groups = this };
+
+        // A few tokens are not worth waking the team.
+        if (Count < 4)
+        {
+            for (int group = 0; group < Count; group++)
+            {
+                work.Execute(group, 0);
+            }
+        }
+        else
+        {
+            team.Run(ref work, Count);
+        }
+    }
+
+    [StructLayout(LayoutKind.Auto)]
+    private struct GroupWork : IParallelWork
+    {
+        public Activations X;
+        public TokenGroups Groups;
+
+        public readonly void Execute(int chunk, int worker)
+        {
+            int first = Groups.Start(chunk);
+            int tokens = Groups.Start(chunk + 1) - first;
+            for (int token = 0; token < tokens; token++)
+            {
+                float* source = X.Row(first + token);
+                float* end = source + X.Stride;
+                for (float* to = Groups.Group(chunk) + (token * Lanes); source < end; source += Lanes, to += tokens * Lanes)
+                {
+                    Vector512.Store(Vector512.Load(source), to);
+                }
+            }
+        }
+    }
+}
