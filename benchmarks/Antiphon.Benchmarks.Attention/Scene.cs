@@ -14,7 +14,7 @@ internal sealed unsafe class Scene : IDisposable
     private readonly TensorFormat format;
     private readonly ComputeTeam team;
     private readonly PagedAttention attention;
-    private readonly PeakProbe probe = new();
+    private readonly PeakProbe? probe;
     private readonly NativeBuffer<byte> pool = new(PoolBytes);
     private readonly NativeBuffer<float> queries;
     private readonly NativeBuffer<float> outputs;
@@ -27,6 +27,7 @@ internal sealed unsafe class Scene : IDisposable
         this.format = format;
         this.team = team;
         attention = new PagedAttention(null, fast);
+        probe = attention.HasFastPath ? new PeakProbe() : null;
         blockElements = (long)shape.KeyValueHeads * BlockSize * shape.KeySize;
         queries = new NativeBuffer<float>((long)MostRows * shape.QueryHeads * shape.KeySize);
         outputs = new NativeBuffer<float>((long)MostRows * shape.QueryHeads * shape.ValueSize);
@@ -72,7 +73,7 @@ internal sealed unsafe class Scene : IDisposable
         List<double> times = [];
         for (int round = 0; round <= rounds; round++)
         {
-            double read = probe.MeasureRead(team, pool);
+            double read = probe?.MeasureRead(team, pool) ?? BandwidthProbe.MeasureRead(team, PoolBytes / 4, passes: 2);
             long start = Stopwatch.GetTimestamp();
             for (int layer = 0; layer < layers; layer++)
             {
@@ -101,7 +102,7 @@ internal sealed unsafe class Scene : IDisposable
         int repeats = Math.Max(1, 16384 / context);
         for (int round = 0; round <= rounds; round++)
         {
-            double peak = probe.MeasureTilesBFloat16(team);
+            double peak = probe?.MeasureTilesBFloat16(team) ?? BandwidthProbe.MeasurePeak(team);
             long start = Stopwatch.GetTimestamp();
             for (int i = 0; i < repeats; i++)
             {
@@ -124,7 +125,7 @@ internal sealed unsafe class Scene : IDisposable
     public void Dispose()
     {
         attention.Dispose();
-        probe.Dispose();
+        probe?.Dispose();
         pool.Dispose();
         queries.Dispose();
         outputs.Dispose();

@@ -30,6 +30,33 @@ public unsafe struct AttentionSlice
     /// <summary>Positions of the slice's rows, for the window; null: they follow each other.</summary>
     public int* Positions;
 
+    /// <summary>Whether each query sees the rows up to its own, as far as the window goes: nothing else is asked for.</summary>
+    internal readonly bool IsPlain => Visible is null && Positions is null;
+
     /// <summary>Position of a row of the slice.</summary>
     internal readonly int Position(int row) => Positions is null ? FirstRow + row : Positions[row];
+
+    /// <summary>The position from which on a row of the slice sees.</summary>
+    internal readonly int FirstPosition(int row, int window) => window == 0 ? 0 : (int)Math.Max(0, (long)Position(row) - window + 1);
+
+    /// <summary>The first cache row that any of some rows of the slice may see.</summary>
+    internal readonly int FirstVisible(int row, int rows, int window)
+    {
+        int least = FirstRow;
+        for (int i = row; i < row + rows; i++)
+        {
+            least = Math.Min(least, FirstPosition(i, window));
+        }
+
+        return least;
+    }
+
+    /// <summary>Whether a row of the slice sees a cache row.</summary>
+    internal readonly bool Sees(int row, int cacheRow, int window)
+    {
+        int own = cacheRow - FirstRow;
+        return own < 0
+            ? cacheRow >= FirstPosition(row, window)
+            : own < Rows && (Visible is null ? own <= row : Visible[((long)row * Rows) + own]) && Position(own) >= FirstPosition(row, window);
+    }
 }

@@ -11,8 +11,20 @@ internal static class AttentionTiles
     /// <summary>Cache rows with sums of their own.</summary>
     public const int SegmentRows = 512;
 
-    /// <summary>Most queries (rows times heads) that an item takes; how many has no influence on results.</summary>
-    public const int MostQueries = 32;
+    /// <summary>Most queries (rows times heads) that an item takes, so that many share what is read from the cache; how many has no influence on results.</summary>
+    public const int MostQueries = 192;
+
+    /// <summary>What <see cref="MostQueries"/> is halved down to where there is little to do.</summary>
+    public const int LeastMost = 24;
+
+    /// <summary>Floats of an item's queries and states that fit a second-level cache.</summary>
+    public const int MostItemFloats = 128 << 10;
+
+    /// <summary>Fewest queries that are worth transposing; either way gives the same bits.</summary>
+    public const int ManyQueries = 8;
+
+    /// <summary>Floats that an item of so many queries keeps at hand.</summary>
+    public static long ItemFloats(in AttentionShape shape, int queries) => (long)queries * (shape.KeySize + (2 * shape.ValueSize) + TileRows);
 
     /// <summary>Floats of a query's state: greatest score, sum of exponentials, padding to a cache line, weighted sum of values.</summary>
     public static int StateFloats(int valueSize) => 16 + ((valueSize + 15) & ~15);

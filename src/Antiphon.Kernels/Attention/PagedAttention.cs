@@ -54,25 +54,28 @@ public sealed unsafe class PagedAttention : IDisposable
             return;
         }
 
+        // Large items read the cache less often, but there must be enough of them to go round, and their states should stay in the second-level cache.
         int group = shape.QueryHeads / shape.KeyValueHeads;
-        int heads = Math.Min(group, AttentionTiles.MostQueries);
-        int tileRows = Math.Max(1, AttentionTiles.MostQueries / heads);
-
-        // Items over whole contexts if there are enough of them to go round; else long contexts are split into segments.
-        long whole = 0;
-        foreach (ref readonly AttentionSlice slice in slices)
+        int most = AttentionTiles.MostQueries;
+        while (most > AttentionTiles.LeastMost && (AttentionTiles.ItemFloats(shape, most) > AttentionTiles.MostItemFloats || Items(slices, shape, most) < 4L * team.Size))
         {
-            whole += (slice.Rows + tileRows - 1L) / tileRows * shape.KeyValueHeads * ((group + heads - 1) / heads);
+            most /= 2;
         }
 
-        bool split = team.Size > 1 && whole < 4L * team.Size;
+        int heads = Math.Min(group, most);
+        int tileRows = Math.Max(1, most / heads);
+
+        // Items over whole contexts if there are enough of them; else long contexts are split into segments.
+        bool split = team.Size > 1 && Items(slices, shape, most) < 4L * team.Size;
         int count = 0;
         long partialFloats = 0;
         long stateFloats = AttentionTiles.StateFloats(shape.ValueSize);
         for (int s = 0; s < slices.Length; s++)
         {
             ref readonly AttentionSlice slice = ref slices[s];
-            for (int row = 0; row < slice.Rows; row += tileRows)
+
+            // The last rows see most: the longest items come first, and short ones fill the gaps at the end.
+            for (int row = (slice.Rows - 1) / tileRows * tileRows; row >= 0; row -= tileRows)
             {
                 int rows = Math.Min(tileRows, slice.Rows - row);
                 int end = slice.Visible is null ? slice.FirstRow + row + rows : slice.FirstRow + slice.Rows;
@@ -155,6 +158,21 @@ public sealed unsafe class PagedAttention : IDisposable
         team.Run(ref work, problem.ItemCount);
         AttentionMerge<T> merge = new(problem, team);
         team.Run(ref merge, merge.Chunks);
+    }
+
+    /// <summary>How many items of at most so many queries over whole contexts there are.</summary>
+    private static long Items(ReadOnlySpan<AttentionSlice> slices, in AttentionShape shape, int most)
+    {
+        int group = shape.QueryHeads / shape.KeyValueHeads;
+        int heads = Math.Min(group, most);
+        int tileRows = Math.Max(1, most / heads);
+        long items = 0;
+        foreach (ref readonly AttentionSlice slice in slices)
+        {
+            items += (slice.Rows + tileRows - 1L) / tileRows * shape.KeyValueHeads * ((group + heads - 1) / heads);
+        }
+
+        return items;
     }
 
     private static void Check(in AttentionShape shape, TensorFormat keys, TensorFormat values, int blockSize)

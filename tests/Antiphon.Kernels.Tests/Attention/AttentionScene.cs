@@ -3,7 +3,7 @@ using Antiphon.Kernels.Tiled;
 
 namespace Antiphon.Kernels.Tests.Attention;
 
-/// <summary>One sequence's cache in shuffled blocks, the last byte before a page that may not be touched, with queries for every row.</summary>
+/// <summary>One sequence's cache in shuffled blocks, with queries for every row. Cache, queries, block table and outputs lie at pages that may not be touched.</summary>
 internal sealed unsafe class AttentionScene : IDisposable
 {
     private readonly AttentionShape shape;
@@ -11,36 +11,38 @@ internal sealed unsafe class AttentionScene : IDisposable
     private readonly int blockSize;
     private readonly GuardedMemory keys;
     private readonly GuardedMemory values;
-    private readonly NativeBuffer<float> queries;
-    private readonly NativeBuffer<int> blocks;
+    private readonly GuardedMemory queryMemory;
+    private readonly GuardedMemory blockMemory;
+    private readonly bool atStart;
     private readonly PagedRows keyRows;
     private readonly PagedRows valueRows;
     private readonly float[]? sinks;
 
-    public AttentionScene(AttentionShape shape, TensorFormat format, int length, int blockSize, bool sinks, bool shared, float spread = 1)
+    public AttentionScene(AttentionShape shape, TensorFormat format, int length, int blockSize, bool sinks, bool shared, float spread = 1, bool atStart = false)
     {
         this.shape = shape;
         this.length = length;
         this.blockSize = blockSize;
+        this.atStart = atStart;
         Random random = new(length);
         int blockCount = (length + blockSize - 1) / blockSize;
         int[] order = Enumerable.Range(0, blockCount).ToArray();
         random.Shuffle(order);
-        blocks = new NativeBuffer<int>(blockCount);
-        order.CopyTo(blocks.Span(0, blockCount));
+        blockMemory = new GuardedMemory(blockCount * sizeof(int), atStart);
+        order.CopyTo(new Span<int>(Blocks, blockCount));
 
         // Keys: [block][head][row][size]; values: [block][row][head][size].
         long keyBlock = (long)shape.KeyValueHeads * blockSize * shape.KeySize;
         long valueBlock = (long)shape.KeyValueHeads * blockSize * shape.ValueSize;
-        keys = Fill(format, blockCount * keyBlock, random, spread);
-        values = Fill(format, blockCount * valueBlock, random, 1);
+        keys = Fill(format, blockCount * keyBlock, random, spread, atStart);
+        values = Fill(format, blockCount * valueBlock, random, 1, atStart);
         keyRows = new PagedRows(format, keys.Pointer, keyBlock, (long)blockSize * shape.KeySize, shape.KeySize);
         valueRows = shared ? keyRows : new PagedRows(format, values.Pointer, valueBlock, shape.ValueSize, (long)shape.KeyValueHeads * shape.ValueSize);
         int width = shape.QueryHeads * shape.KeySize;
-        queries = new NativeBuffer<float>((long)length * width);
+        queryMemory = new GuardedMemory((long)length * width * sizeof(float), atStart);
         for (int i = 0; i < length * width; i++)
         {
-            queries.Pointer[i] = (random.NextSingle() * 4) - 2;
+            Queries[i] = (random.NextSingle() * 4) - 2;
         }
 
         this.sinks = sinks ? Enumerable.Range(0, shape.QueryHeads).Select(_ => random.NextSingle() * 3).ToArray() : null;
@@ -49,31 +51,35 @@ internal sealed unsafe class AttentionScene : IDisposable
     /// <summary>Whether the fast path runs.</summary>
     public bool Fast { get; init; }
 
+    private float* Queries => (float*)queryMemory.Pointer;
+
+    private int* Blocks => (int*)blockMemory.Pointer;
+
     public int OutputWidth => shape.QueryHeads * shape.ValueSize;
 
     public float[] Run(KernelTier? tier, int workers, params (int First, int Rows)[] parts)
     {
         using ComputeTeam team = new(workers);
         using PagedAttention attention = new(tier, Fast);
-        float[] outputs = new float[parts.Sum(part => part.Rows) * OutputWidth];
-        Run(attention, team, outputs, parts, null, null);
-        return outputs;
+        using GuardedMemory outputs = Outputs(parts.Sum(part => part.Rows));
+        Run(attention, team, (float*)outputs.Pointer, parts, null, null);
+        return Copy(outputs, parts.Sum(part => part.Rows));
     }
 
     public float[] RunVisible(int first, int rows, bool[]? visible, int[] positions)
     {
         using ComputeTeam team = new(2);
         using PagedAttention attention = new(null, Fast);
-        float[] outputs = new float[rows * OutputWidth];
-        Run(attention, team, outputs, [(first, rows)], visible, positions);
-        return outputs;
+        using GuardedMemory outputs = Outputs(rows);
+        Run(attention, team, (float*)outputs.Pointer, [(first, rows)], visible, positions);
+        return Copy(outputs, rows);
     }
 
     public long AllocatedBytes(params (int First, int Rows)[] parts)
     {
         using ComputeTeam team = new(2);
         using PagedAttention attention = new(null, Fast);
-        float[] outputs = new float[parts.Sum(part => part.Rows) * OutputWidth];
+        using GuardedMemory outputs = Outputs(parts.Sum(part => part.Rows));
         AttentionSlice[] slices = new AttentionSlice[parts.Length];
         long before = 0;
         for (int round = 0; round < 20; round++)
@@ -83,7 +89,7 @@ internal sealed unsafe class AttentionScene : IDisposable
                 before = GC.GetAllocatedBytesForCurrentThread();
             }
 
-            Run(attention, team, outputs, parts, null, null, slices);
+            Run(attention, team, (float*)outputs.Pointer, parts, null, null, slices);
         }
 
         return GC.GetAllocatedBytesForCurrentThread() - before;
@@ -100,7 +106,7 @@ internal sealed unsafe class AttentionScene : IDisposable
             int position = positions?[i] ?? first + i;
             for (int head = 0; head < shape.QueryHeads; head += Math.Max(1, shape.QueryHeads / 3))
             {
-                float* query = queries.Pointer + (((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize;
+                float* query = Queries + (((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize;
                 double greatest = sinks is null ? double.NegativeInfinity : sinks[head];
                 int end = Math.Min(length, first + rows);
                 for (int j = 0; j < end; j++)
@@ -166,7 +172,7 @@ internal sealed unsafe class AttentionScene : IDisposable
 
             for (int head = 0; head < shape.QueryHeads; head += Math.Max(1, shape.QueryHeads / 3))
             {
-                float* query = queries.Pointer + (((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize;
+                float* query = Queries + (((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize;
                 ushort[] rounded = new ushort[TiledSizes.Padded(shape.KeySize)];
                 Round(new ReadOnlySpan<float>(query, shape.KeySize), rounded);
                 float[] expected = new float[TiledSizes.Padded(shape.ValueSize)];
@@ -191,30 +197,34 @@ internal sealed unsafe class AttentionScene : IDisposable
     {
         keys.Dispose();
         values.Dispose();
-        queries.Dispose();
-        blocks.Dispose();
+        queryMemory.Dispose();
+        blockMemory.Dispose();
     }
 
+    private GuardedMemory Outputs(int rows) => new((long)rows * OutputWidth * sizeof(float), atStart);
+
+    private float[] Copy(GuardedMemory outputs, int rows) => new ReadOnlySpan<float>(outputs.Pointer, rows * OutputWidth).ToArray();
+
     private void Run(
-        PagedAttention attention, ComputeTeam team, float[] outputs, (int First, int Rows)[] parts, bool[]? visible, int[]? positions, AttentionSlice[]? room = null)
+        PagedAttention attention, ComputeTeam team, float* outputs, (int First, int Rows)[] parts, bool[]? visible, int[]? positions, AttentionSlice[]? room = null)
     {
         AttentionSlice[] slices = room ?? new AttentionSlice[parts.Length];
-        fixed (float* output = outputs, sink = sinks)
+        fixed (float* sink = sinks)
         fixed (bool* see = visible)
         fixed (int* place = positions)
         {
-            float* next = output;
+            float* next = outputs;
             for (int i = 0; i < parts.Length; i++)
             {
                 slices[i] = new AttentionSlice
                 {
-                    Queries = queries.Pointer + ((long)parts[i].First * shape.QueryHeads * shape.KeySize),
+                    Queries = Queries + ((long)parts[i].First * shape.QueryHeads * shape.KeySize),
                     QueryStride = shape.QueryHeads * shape.KeySize,
                     Outputs = next,
                     OutputStride = OutputWidth,
                     Rows = parts[i].Rows,
                     FirstRow = parts[i].First,
-                    Blocks = blocks.Pointer,
+                    Blocks = Blocks,
                     Visible = see,
                     Positions = place,
                 };
@@ -249,13 +259,13 @@ internal sealed unsafe class AttentionScene : IDisposable
 
     private void Read(in PagedRows pool, int head, int position, float[] destination) => BlockDecoder.Decode(
         pool.Format,
-        new ReadOnlySpan<byte>(pool.Row(blocks.Pointer[position / blockSize], head, position % blockSize), destination.Length * pool.Format.BlockBytes()),
+        new ReadOnlySpan<byte>(pool.Row(Blocks[position / blockSize], head, position % blockSize), destination.Length * pool.Format.BlockBytes()),
         destination);
 
-    private static GuardedMemory Fill(TensorFormat format, long elements, Random random, float spread)
+    private static GuardedMemory Fill(TensorFormat format, long elements, Random random, float spread, bool atStart)
     {
         int size = format.BlockBytes();
-        GuardedMemory memory = new(elements * size);
+        GuardedMemory memory = new(elements * size, atStart);
         for (long i = 0; i < elements; i++)
         {
             float value = ((random.NextSingle() * 2) - 1) * spread;

@@ -1,14 +1,18 @@
 using System.Runtime.InteropServices;
+using Xunit;
 
-namespace Antiphon.Kernels.Tests;
+namespace Antiphon.Testing;
 
-/// <summary>Memory whose last byte lies right before a page that may not be touched: reading past the end ends the process.</summary>
-internal sealed unsafe partial class GuardedMemory : IDisposable
+/// <summary>Memory between two pages that may not be touched, right at one of them: reading or writing beyond it ends the process.</summary>
+public sealed unsafe partial class GuardedMemory : IDisposable
 {
     private readonly byte* start;
     private readonly nuint mapped;
 
-    public GuardedMemory(long bytes)
+    /// <summary>Maps the memory, which is zero. Skips the test where there are no guard pages.</summary>
+    /// <param name="bytes">How much.</param>
+    /// <param name="atStart">Whether the memory begins right behind the page before it; else it ends right before the page behind it.</param>
+    public GuardedMemory(long bytes, bool atStart = false)
     {
         if (!OperatingSystem.IsLinux())
         {
@@ -17,15 +21,18 @@ internal sealed unsafe partial class GuardedMemory : IDisposable
 
         nuint page = (nuint)Environment.SystemPageSize;
         nuint usable = ((nuint)bytes + page - 1) / page * page;
-        mapped = usable + page;
+        mapped = usable + (2 * page);
         start = (byte*)Map(0, mapped, 3, 0x22, -1, 0);
         Assert.True((nint)start != -1, "mmap failed");
-        Assert.Equal(0, Protect(start + usable, page, 0));
-        Pointer = start + usable - bytes;
+        Assert.Equal(0, Protect(start, page, 0));
+        Assert.Equal(0, Protect(start + page + usable, page, 0));
+        Pointer = atStart ? start + page : start + page + usable - bytes;
     }
 
+    /// <summary>The first byte.</summary>
     public byte* Pointer { get; }
 
+    /// <inheritdoc/>
     public void Dispose() => _ = Unmap(start, mapped);
 
     [LibraryImport("libc", EntryPoint = "mmap")]
