@@ -12,6 +12,19 @@ internal static unsafe class KernelTimes
 
     public static int Print(string[] formats)
     {
+        using ComputeTeam team = new(1);
+        Console.WriteLine($"{CpuFeatures.Current.Name}, 1 thread, {CpuFeatures.DefaultTier}");
+        string[] names = formats.Length > 0 ? formats : Default;
+        foreach (string name in names.Where(IsSplit))
+        {
+            Console.WriteLine($"{name}: {Split(name[0] == 'w' ? 1 : 2, Enum.Parse<TensorFormat>(name[5..]), team)}");
+        }
+
+        if (names.All(IsSplit))
+        {
+            return 0;
+        }
+
         TimeSpan processor = Environment.CpuUsage.TotalTime;
         long begin = Stopwatch.GetTimestamp();
         if (!PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason))
@@ -24,19 +37,11 @@ internal static unsafe class KernelTimes
         TimeSpan wall = Stopwatch.GetElapsedTime(begin);
         Console.WriteLine(
             $"all kernels of a Q4_K_M model, cold: {wall.TotalMilliseconds:F0} ms, {(Environment.CpuUsage.TotalTime - processor).TotalMilliseconds:F0} ms of processor time");
-        using ComputeTeam team = new(1);
         using PeakProbe probe = new();
         using NativeBuffer<byte> buffer = new(192L << 20);
         buffer.Span(0, 192 << 20).Fill(1);
-        Console.WriteLine($"{CpuFeatures.Current.Name}, 1 thread, {kernels.Tier}");
-        foreach (string name in formats.Length > 0 ? formats : Default)
+        foreach (string name in names.Where(name => !IsSplit(name)))
         {
-            if (name.StartsWith("int8:", StringComparison.Ordinal) || name.StartsWith("w8a8:", StringComparison.Ordinal))
-            {
-                Console.WriteLine($"{name}: {Split(name[0] == 'w' ? 1 : 2, Enum.Parse<TensorFormat>(name[5..]), team)}");
-                continue;
-            }
-
             TensorFormat format = Enum.Parse<TensorFormat>(name);
             Console.WriteLine($"{name}: {Resident(kernels, format, team, probe)}");
             Console.WriteLine($"  {Streaming(kernels, format, team, probe, buffer)}");
@@ -44,6 +49,8 @@ internal static unsafe class KernelTimes
 
         return 0;
     }
+
+    private static bool IsSplit(string name) => name.Contains(':', StringComparison.Ordinal);
 
     /// <summary>Weights that stay in the second-level cache: what expanding and multiplying cost by themselves.</summary>
     private static string Resident(PackedKernels kernels, TensorFormat format, ComputeTeam team, PeakProbe probe)

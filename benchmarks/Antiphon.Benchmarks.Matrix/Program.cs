@@ -5,13 +5,13 @@ using Antiphon.Kernels;
 using Antiphon.Kernels.Packed;
 
 // usage: Antiphon.Benchmarks.Matrix kernels [format ...]: each kernel alone on one thread, shortest of many short runs, which other processes hardly disturb.
-// usage: Antiphon.Benchmarks.Matrix pack [threads] [format ...]: how fast weights are packed.
+// usage: Antiphon.Benchmarks.Matrix pack [threads] [format ...]: how fast weights are packed; behind "int8:" for products of split activations.
 // usage: Antiphon.Benchmarks.Matrix shapes threads tokens rounds format ... [ROWSxCOLUMNS ...]: each matrix of a layer by itself, its input's packing apart.
-// usage: Antiphon.Benchmarks.Matrix decode [threads] [rounds] [batches, as 1,4,16] [mix ...]: batches of several mixes in turns, beside the read bandwidth.
+// usage: Antiphon.Benchmarks.Matrix decode [threads] [rounds] [batches, as 1,16,512] [mix ...]: batches and prompts of several mixes in turns, beside the read bandwidth and the FMA peak.
 // usage: Antiphon.Benchmarks.Matrix exact [threads] [rounds] [batches, as 1,16,512] [format ...]: the float32 path of any tier, as shares of its peak and of the read bandwidth.
 // usage: Antiphon.Benchmarks.Matrix [threads] [rounds] [format ...]
 // All weight matrices of Qwen3-0.6B with random values, multiplied as a decode step, a batch of decode steps and a prompt would.
-// A mix is a format or Q4_K_M; int8:Q8_0 is the path of split activations, w8a8:Q8_0 that path with one pass.
+// A mix is a format or Q4_K_M; int8:Q8_0 is the path of split activations, w8a8:Q8_0 that path with one pass, exact:Q8_0 float32.
 // Every figure is a median over rounds, beside the limit measured in the same rounds. ANTIPHON_ISA chooses the tier.
 if (args is ["kernels", ..])
 {
@@ -85,7 +85,7 @@ foreach (string mix in mixes)
         top = (top + Peak()) / 2;
         peak.Add(top);
         prefill.Add(512 / time);
-        prefillShare.Add(QwenShapes.Operations(512) / time / top);
+        prefillShare.Add(QwenShapes.Operations(512, 1) / time / top);
     }
 
     Console.WriteLine($"{mix}: packed {model.Bytes / 1e6:F0} MB at {model.PackRate / 1e9:F2} GB/s; code generated so far in {kernels.GenerationTime.TotalMilliseconds:F0} ms");

@@ -17,17 +17,19 @@ internal sealed unsafe class QwenShapes : IDisposable
     private readonly WeightMatrix head;
     private readonly Dictionary<int, Activations> inputs = [];
     private readonly NativeBuffer<float> output = new(32L * 151936);
+    private readonly List<NativeBuffer<byte>> sources = [];
 
     /// <summary>Packs the matrices of a mix.</summary>
-    /// <param name="kernels">Kernels of the bfloat16 path.</param>
-    /// <param name="mix">A format or Q4_K_M; behind "int8:" for products of split activations, behind "w8a8:" for those of one pass.</param>
+    /// <param name="kernels">Kernels of the bfloat16 path; null where no mix needs them.</param>
+    /// <param name="mix">A format or Q4_K_M; behind "int8:" for products of split activations, behind "w8a8:" for those of one pass, behind "exact:" for float32.</param>
     /// <param name="team">Who packs and multiplies.</param>
-    public QwenShapes(PackedKernels kernels, string mix, ComputeTeam team)
+    public QwenShapes(PackedKernels? kernels, string mix, ComputeTeam team)
     {
         this.team = team;
+        bool exact = mix.StartsWith("exact:", StringComparison.Ordinal);
         if (mix.Contains(':', StringComparison.Ordinal))
         {
-            split = new MultiScaleKernels(null, mix.StartsWith("w8a8:", StringComparison.Ordinal) ? 1 : 2);
+            split = exact ? null : new MultiScaleKernels(null, mix.StartsWith("w8a8:", StringComparison.Ordinal) ? 1 : 2);
             mix = mix[(mix.IndexOf(':', StringComparison.Ordinal) + 1)..];
         }
 
@@ -48,13 +50,23 @@ internal sealed unsafe class QwenShapes : IDisposable
 
         WeightMatrix Pack(TensorFormat format, int rows, int columns)
         {
-            using NativeBuffer<byte> source = Random(format, rows, columns);
+            NativeBuffer<byte> source = Random(format, rows, columns);
             long start = Stopwatch.GetTimestamp();
-            WeightMatrix matrix = split is not null
-                ? split.Pack(format, rows, columns, source.Pointer, source.Length, team)
-                : kernels.Pack(format, rows, columns, source.Pointer, source.Length, team);
+            WeightMatrix matrix = split is not null ? split.Pack(format, rows, columns, source.Pointer, source.Length, team)
+                : exact ? WeightMatrix.Create(format, rows, columns, source.Pointer, source.Length)
+                : kernels!.Pack(format, rows, columns, source.Pointer, source.Length, team);
             seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
             packed += source.Length;
+            if (exact)
+            {
+                // Read where it lies.
+                sources.Add(source);
+            }
+            else
+            {
+                source.Dispose();
+            }
+
             return matrix;
         }
     }
@@ -64,7 +76,8 @@ internal sealed unsafe class QwenShapes : IDisposable
     /// <summary>Bytes of all matrices in their files' format.</summary>
     public long Bytes => layers.Sum(matrix => matrix.ByteCount) + head.ByteCount;
 
-    public static double Operations(int tokens) => 2.0 * ((tokens * (double)Layers * Shapes.Sum(shape => (double)shape.Rows * shape.Columns)) + (151936.0 * 1024));
+    public static double Operations(int tokens, int logits) =>
+        2.0 * ((tokens * (double)Layers * Shapes.Sum(shape => (double)shape.Rows * shape.Columns)) + (logits * 151936.0 * 1024));
 
     /// <summary>Runs every matrix once and returns the seconds taken.</summary>
     public double Multiply(int tokens, int logits)
@@ -109,6 +122,7 @@ internal sealed unsafe class QwenShapes : IDisposable
     {
         output.Dispose();
         split?.Dispose();
+        sources.ForEach(source => source.Dispose());
         foreach (Activations x in inputs.Values)
         {
             x.Dispose();

@@ -262,9 +262,9 @@ public sealed class LanguageModel : IAsyncDisposable
         }
     }
 
-    /// <summary>What keys and values depend on. Kernels of different processors round differently, so their caches do not mix.</summary>
+    /// <summary>What keys and values depend on. Kernels of different tiers round differently, and with bfloat16 than without, so their caches do not mix.</summary>
     private byte[] CacheKey() => ModelFingerprint.Of(
-        loaded.Source, adapters, $"{CpuFeatures.DefaultTier} {precision} {(CpuFeatures.Current.HasAvx512BFloat16 ? "bfloat16" : "")}");
+        loaded.Source, adapters, $"{CpuFeatures.DefaultTier} {precision}{(CpuFeatures.Current.HasAvx512BFloat16 ? "" : " without bfloat16")}");
 
     /// <summary>Ends the requests under way with <see cref="EngineStoppedException"/>, then frees the model.</summary>
     public async ValueTask DisposeAsync()

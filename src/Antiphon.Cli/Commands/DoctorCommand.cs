@@ -1,9 +1,11 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Globalization;
 using System.Runtime;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels;
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
 using Spectre.Console;
 
@@ -107,20 +109,32 @@ internal static class DoctorCommand
     /// <summary>The kernels for every format, generated now, and a line on how that went.</summary>
     private static (IReadOnlyList<GeneratedKernel> Kernels, string Line) Generated()
     {
-        IReadOnlyList<GeneratedKernel> exact = WeightMatrix.Generated();
-        if (!PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason))
+        TensorFormat[] formats = Enum.GetValues<TensorFormat>();
+        long start = Stopwatch.GetTimestamp();
+        using var integers = new MultiScaleKernels();
+        integers.Prepare(formats);
+        List<GeneratedKernel> list = [.. integers.Generated, .. WeightMatrix.Generated()];
+        string rest = "";
+        if (PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason))
         {
-            return (exact, exact.Count == 0 ? $"none: {reason}" : $"{exact.Count} kernels for float32 products; none for bfloat16: {reason}");
+            using (kernels)
+            {
+                kernels.Prepare(formats);
+                list.InsertRange(0, kernels.Generated);
+            }
+        }
+        else if (list.Count == 0)
+        {
+            return ([], $"none: {integers.Reason ?? reason}");
+        }
+        else
+        {
+            rest = $"; none for bfloat16: {reason}";
         }
 
-        using (kernels)
-        {
-            kernels.Prepare(Enum.GetValues<TensorFormat>());
-            IReadOnlyList<GeneratedKernel> list = [.. kernels.Generated, .. exact];
-            return (list, string.Create(
-                CultureInfo.InvariantCulture,
-                $"executable memory is granted; {list.Count} kernels for all formats, {Sizes.Bytes(list.Sum(k => (long)k.CodeBytes))} of code, in {kernels.GenerationTime.TotalMilliseconds:0} ms"));
-        }
+        return (list, string.Create(
+            CultureInfo.InvariantCulture,
+            $"executable memory is granted; {list.Count} kernels for all formats, {Sizes.Bytes(list.Sum(k => (long)k.CodeBytes))} of code, in {Stopwatch.GetElapsedTime(start).TotalMilliseconds:0} ms{rest}"));
     }
 
     private static void ShowKernels(Terminal terminal, IReadOnlyList<GeneratedKernel> kernels)

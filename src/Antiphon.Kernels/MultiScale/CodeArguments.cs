@@ -22,6 +22,9 @@ internal unsafe struct CodeArguments
     public const int ConfigField = 12;
     public const int AheadField = 13;
     public const int AheadEndField = 14;
+    public const int InputStepField = 15;
+    public const int SumsStepField = 16;
+    public const int DigitsStepField = 17;
 
     /// <summary>The first strip.</summary>
     public byte* Weights;
@@ -67,4 +70,13 @@ internal unsafe struct CodeArguments
 
     /// <summary>Where to stop fetching ahead.</summary>
     public byte* AheadEnd;
+
+    /// <summary>Bytes from the integers of a tile to those of the next.</summary>
+    public nint InputStep;
+
+    /// <summary>Bytes from the sums of a tile to those of the next.</summary>
+    public nint SumsStep;
+
+    /// <summary>Bytes from the digits of a super-block to those of the next.</summary>
+    public nint DigitsStep;
 }

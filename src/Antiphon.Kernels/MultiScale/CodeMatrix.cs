@@ -13,8 +13,17 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     // Fewer tokens are faster with vectors.
     private const int LeastTileTokens = 9;
 
+    // From this many on, taking two strips at a time apart is faster than reading activations for one.
+    private const int LeastPairTokens = 6;
+
+    // More tokens are worth unpacking strips for.
+    private const int MostPairTokens = 48;
+
     // Strips that share a pass over the activations of several groups; they stay in the second-level cache.
     private const int PanelStrips = 8;
+
+    // The same for kernels with vectors, in bytes.
+    private const long PanelBytes = 512 << 10;
 
     // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
     private const long SmallestChunk = 32 << 10;
@@ -119,10 +128,22 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return;
         }
 
-        x.Split.Prepare(x, kernels.IsGenerated ? SplitOrder.Bytes : SplitOrder.Pairs, kernels.Passes, team);
+        ProductKind kind = !kernels.IsGenerated ? ProductKind.Lanes
+            : kernels.HasTiles ? (x.Rows < LeastTileTokens ? ProductKind.Dot : ProductKind.Tiles)
+            : x.Rows < LeastPairTokens ? ProductKind.Dot
+            : x.Rows <= MostPairTokens ? ProductKind.Pairs
+            : ProductKind.Panels;
+        SplitOrder order = kind switch
+        {
+            ProductKind.Lanes => SplitOrder.Pairs,
+            ProductKind.Pairs or ProductKind.Panels => SplitOrder.Unsigned,
+            _ => SplitOrder.Bytes,
+        };
+        x.Split.Prepare(x, order, kernels.Passes, team);
         long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {
+            Kind = kind,
             Kernels = kernels,
             Layout = layout,
             Team = team,
@@ -139,20 +160,49 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         work.Weights = strips + (firstStrip * work.StripBytes);
 
         // Here rather than in the chunks, which would wait for each other.
-        if (kernels.HasTiles && work.Tokens >= LeastTileTokens)
+        switch (kind)
         {
-            work.Tiles = true;
-            work.Unpack = layout.IsPlain ? null : kernels.Unpack(layout);
-            work.LastKernel = kernels.Tile(layout, work.LastTokens);
-            work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Tile(layout, SplitForm.GroupTokens);
-        }
-        else if (kernels.IsGenerated)
-        {
-            work.LastKernel = kernels.Dot(layout, work.LastTokens);
-            work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Dot(layout, SplitForm.GroupTokens);
+            case ProductKind.Tiles:
+                work.Unpack = layout.IsPlain ? null : kernels.Unpack(layout);
+                work.LastKernel = kernels.Tile(layout, work.LastTokens);
+                work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Tile(layout, SplitForm.GroupTokens);
+                break;
+            case ProductKind.Panels:
+                work.Unpack = kernels.Unpack(layout);
+                work.Kernel = kernels.Panel(layout, BlockProducts.MaxStrips, BlockProducts.MaxTokens);
+                work.LastKernel = kernels.Panel(layout, BlockProducts.MaxStrips, ((work.Tokens - 1) % BlockProducts.MaxTokens) + 1);
+                break;
+            case ProductKind.Pairs:
+                work.LastKernel = kernels.Pair(layout, BlockProducts.MaxStrips, work.LastTokens);
+                work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Pair(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
+                break;
+            case ProductKind.Dot:
+                work.Kernel = kernels.Dot(layout, work.Tokens);
+                break;
+            default:
+                break;
         }
 
         products.Add(work);
+    }
+
+    /// <summary>How a product is made.</summary>
+    private enum ProductKind
+    {
+        /// <summary>In C#.</summary>
+        Lanes,
+
+        /// <summary><see cref="DotKernel"/>.</summary>
+        Dot,
+
+        /// <summary><see cref="PairKernel"/>.</summary>
+        Pairs,
+
+        /// <summary><see cref="PanelKernel"/>.</summary>
+        Panels,
+
+        /// <summary><see cref="TileKernel"/>.</summary>
+        Tiles,
     }
 
     /// <summary>Products with the same input, the strips of one after those of another.</summary>
@@ -185,12 +235,14 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             }
 
             int strips = workEnds[count - 1];
-            int least = (int)Math.Clamp(SmallestChunk / works[0].StripBytes, 1, strips);
+            int together = works[0].StripsTogether;
+            long least = Math.Max(SmallestChunk / works[0].StripBytes, together);
             int end = 0;
             while (end < strips)
             {
                 int left = strips - end;
-                end = workers == 1 || Chunks == MaxChunks - 1 ? strips : Math.Min(strips, end + Math.Max(least, left / (2 * workers)));
+                long size = Math.Max(least, left / (2 * workers));
+                end = workers == 1 || Chunks == MaxChunks - 1 ? strips : (int)Math.Min(strips, end + ((size + together - 1) / together * together));
                 chunkEnds[Chunks++] = end;
             }
         }
@@ -234,12 +286,12 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     [StructLayout(LayoutKind.Auto)]
     private struct MultiplyWork
     {
+        public ProductKind Kind;
         public MultiScaleKernels Kernels;
         public CodeLayout Layout;
         public GeneratedCode? Kernel;
         public GeneratedCode? LastKernel;
         public GeneratedCode? Unpack;
-        public bool Tiles;
         public ComputeTeam Team;
         public SplitInput Input;
         public int Tokens;
@@ -258,15 +310,24 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
 
-        private readonly long ScratchBytes =>
-            Tiles ? TileKernel.ScratchBytes + (Unpack is null ? 0 : Panel * UnpackedBytes)
-            : Kernel is not null ? DotKernel.ScratchBytes
-            : UnpackedBytes;
+        /// <summary>Chunks are multiples of this: fewer strips would read the activations too often.</summary>
+        public readonly int StripsTogether => Kind switch { ProductKind.Pairs => BlockProducts.MaxStrips, ProductKind.Panels => Panel, _ => 1 };
+
+        private readonly long ScratchBytes => Kind switch
+        {
+            ProductKind.Tiles => TileKernel.ScratchBytes + (Unpack is null ? 0 : Panel * UnpackedBytes),
+            ProductKind.Panels => PanelKernel.ScratchBytes + (Panel * UnpackedBytes),
+            ProductKind.Pairs => PairKernel.ScratchBytes,
+            ProductKind.Dot => DotKernel.ScratchBytes,
+            _ => new LaneStrip(Layout, Columns).ByteCount,
+        };
 
         // One group uses unpacked strips once: they need not leave the first-level cache.
-        private readonly int Panel => Groups > 1 ? PanelStrips : 1;
+        private readonly int Panel => Kind == ProductKind.Panels
+            ? (int)Math.Clamp(PanelBytes / UnpackedBytes / BlockProducts.MaxStrips, 1, 8) * BlockProducts.MaxStrips
+            : Groups > 1 ? PanelStrips : 1;
 
-        private readonly long UnpackedBytes => new UnpackedStrip(Layout, Columns).ByteCount;
+        private readonly long UnpackedBytes => new UnpackedStrip(Layout, Columns, Kind == ProductKind.Panels).ByteCount;
 
         public readonly void Execute(int first, int end, int worker)
         {
@@ -310,60 +371,115 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
             // What follows a chunk is another worker's; what follows a matrix is probably read next.
             byte* aheadEnd = first + strips == Strips || Team.Size == 1 ? (byte*)nint.MaxValue : weights + (strips * StripBytes);
-            if (Tiles)
+            switch (Kind)
             {
-                RunTiles(weights, strips, aheadEnd, output, stride, scratch);
-                return;
-            }
-
-            if (Kernel is not null && Groups == 1)
-            {
-                RunDot(LastKernel!, 0, weights, strips, aheadEnd, output, stride, scratch);
-                return;
-            }
-
-            for (int strip = 0; strip < strips; strip++, weights += StripBytes, output += CodeLayout.StripRows)
-            {
-                if (Kernel is null)
-                {
-                    UnpackedStrip.Unpack(Layout, Columns, weights, scratch);
-                }
-
-                for (int group = 0; group < Groups; group++)
-                {
-                    float* to = output + ((long)group * SplitForm.GroupTokens * stride);
-                    if (Kernel is null)
-                    {
-                        RunLanes(group, scratch, to, stride);
-                    }
-                    else
-                    {
-                        RunDot(group == Groups - 1 ? LastKernel! : Kernel, group, weights, 1, aheadEnd, to, stride, scratch);
-                    }
-                }
+                case ProductKind.Tiles:
+                    RunTiles(weights, strips, aheadEnd, output, stride, scratch);
+                    break;
+                case ProductKind.Panels:
+                    RunPanels(weights, strips, aheadEnd, output, stride, scratch);
+                    break;
+                case ProductKind.Pairs:
+                    RunPairs(weights, strips, aheadEnd, output, stride, scratch);
+                    break;
+                case ProductKind.Dot:
+                    CodeArguments arguments = Arguments(0, weights, strips, output, stride);
+                    arguments.AheadEnd = aheadEnd;
+                    arguments.Scratch = scratch;
+                    Kernel!.Run(&arguments);
+                    break;
+                default:
+                    RunLanes(weights, strips, output, stride, scratch);
+                    break;
             }
         }
 
         private readonly SplitForm Form(int group) => new(Columns, group == Groups - 1 ? LastTokens : SplitForm.GroupTokens);
 
-        private readonly void RunLanes(int group, byte* strip, float* output, int stride)
+        private readonly void RunLanes(byte* weights, int strips, float* output, int stride, byte* scratch)
         {
-            if (Kernels.Tier == KernelTier.Portable)
+            for (int strip = 0; strip < strips; strip++, weights += StripBytes, output += CodeLayout.StripRows)
             {
-                DotLanes<PortablePairs>.Multiply(Layout, Columns, strip, Input.Group(group), Form(group), output, stride);
-            }
-            else
-            {
-                DotLanes<Avx2Pairs>.Multiply(Layout, Columns, strip, Input.Group(group), Form(group), output, stride);
+                LaneStrip.Unpack(Layout, Columns, weights, scratch);
+                for (int group = 0; group < Groups; group++)
+                {
+                    float* to = output + ((long)group * SplitForm.GroupTokens * stride);
+                    if (Kernels.Tier == KernelTier.Portable)
+                    {
+                        DotLanes<PortablePairs>.Multiply(Layout, Columns, scratch, Input.Group(group), Form(group), to, stride);
+                    }
+                    else
+                    {
+                        DotLanes<Avx2Pairs>.Multiply(Layout, Columns, scratch, Input.Group(group), Form(group), to, stride);
+                    }
+                }
             }
         }
 
-        private readonly void RunDot(GeneratedCode kernel, int group, byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        /// <summary>Two strips at a time, or one at the end. A second group meets them in the cache.</summary>
+        private readonly void RunPairs(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
         {
-            CodeArguments arguments = Arguments(group, weights, strips, output, stride);
-            arguments.AheadEnd = aheadEnd;
-            arguments.Scratch = scratch;
-            kernel.Run(&arguments);
+            int count;
+            for (int strip = 0; strip < strips; strip += count, weights += count * StripBytes, output += count * CodeLayout.StripRows)
+            {
+                int together = Math.Min(BlockProducts.MaxStrips, strips - strip);
+                count = Groups == 1 ? (strips - strip) / together * together : together;
+                for (int group = 0; group < Groups; group++)
+                {
+                    bool last = group == Groups - 1;
+                    CodeArguments arguments = Arguments(group, weights, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
+                    arguments.Scratch = scratch;
+                    arguments.Ahead = weights + (together * StripBytes);
+                    arguments.AheadEnd = group == 0 ? aheadEnd : null;
+                    GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : Kernels.Pair(Layout, together, Form(group).Tokens);
+                    kernel.Run(&arguments);
+                }
+            }
+        }
+
+        /// <summary>Some strips are unpacked at a time, and then multiplied with all tokens.</summary>
+        private readonly void RunPanels(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        {
+            byte* unpacked = scratch + PanelKernel.ScratchBytes;
+            for (int strip = 0; strip < strips; strip += Panel, output += Panel * CodeLayout.StripRows)
+            {
+                int count = Math.Min(Panel, strips - strip);
+                CodeArguments arguments = Arguments(0, weights, count, (float*)unpacked, 0);
+                arguments.OutputStride = (nint)UnpackedBytes;
+                Unpack!.Run(&arguments);
+                weights += count * StripBytes;
+                byte* ahead = weights;
+                for (int first = 0; first < Tokens; first += BlockProducts.MaxTokens)
+                {
+                    int tokens = Math.Min(BlockProducts.MaxTokens, Tokens - first);
+                    int group = first / SplitForm.GroupTokens;
+                    int skip = first % SplitForm.GroupTokens;
+                    arguments = Arguments(group, unpacked, count, output + ((long)first * stride), stride);
+                    arguments.StripBytes = (nint)UnpackedBytes;
+                    arguments.Scratch = scratch;
+                    arguments.Ahead = ahead;
+                    arguments.AheadEnd = (byte*)Math.Min((nuint)aheadEnd, (nuint)(weights + (Panel * StripBytes)));
+                    arguments.InputStep = Form(group).StepBytes;
+                    arguments.SumsStep = arguments.InputStep / 16 * Layout.SubBlocks;
+                    arguments.DigitsStep = arguments.InputStep / 2 * Layout.SubBlocks;
+                    arguments.Input += 64 * skip;
+                    arguments.Sums += 4 * Layout.SubBlocks * skip;
+                    arguments.Digits += 32 * Layout.SubBlocks * skip;
+                    arguments.Factors += 8 * skip;
+                    for (int left = count; left > 0;)
+                    {
+                        int together = Math.Min(left, BlockProducts.MaxStrips);
+                        arguments.Strips = left - (left % together);
+                        left -= (int)arguments.Strips;
+                        GeneratedCode kernel = together == BlockProducts.MaxStrips
+                            ? (tokens == BlockProducts.MaxTokens ? Kernel : LastKernel)!
+                            : Kernels.Panel(Layout, together, tokens);
+                        kernel.Run(&arguments);
+                    }
+
+                    ahead = arguments.Ahead;
+                }
+            }
         }
 
         private readonly void RunTiles(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)

@@ -30,10 +30,12 @@ internal readonly struct Avx2Pairs : IPairProducts
     public static Vector256<int> MultiplyAdd(Vector256<short> a, Vector256<short> b) => Avx2.MultiplyAddAdjacent(a, b);
 }
 
-/// <summary>The kernel without generated code: an unpacked strip times one token after the other, with the integers in 16 bits.</summary>
+/// <summary>The kernel without generated code: an unpacked strip times four tokens, or one, at a time, with the integers in 16 bits.</summary>
 internal static unsafe class DotLanes<T>
     where T : struct, IPairProducts
 {
+    private const int Rows = 8;
+
     /// <summary>Multiplies a strip with a group.</summary>
     /// <param name="layout">The layout.</param>
     /// <param name="columns">Columns of the matrix.</param>
@@ -42,82 +44,160 @@ internal static unsafe class DotLanes<T>
     /// <param name="form">Its form.</param>
     /// <param name="output">Where the first token's outputs go.</param>
     /// <param name="stride">Floats from a token's outputs to the next one's.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Multiply(CodeLayout layout, int columns, byte* strip, byte* group, SplitForm form, float* output, long stride)
     {
-        UnpackedStrip parts = new(layout, columns);
-        int steps = CodeLayout.Steps(columns);
-        int blocks = layout.SubBlocks;
-        int groupsOfBlock = CodeLayout.Groups / blocks;
-        for (int token = 0; token < form.Tokens; token++)
+        int token = 0;
+        for (; token + 4 <= form.Tokens; token += 4)
         {
-            int* sums = blocks == 1 ? (int*)(group + form.Sums32At) + token : (int*)(group + form.Sums16At) + (2 * token);
-            int* integers = (int*)(group + (64 * token));
-            byte* values = strip;
-            float* scales = (float*)(strip + parts.ScalesAt);
-            byte* minimums = strip + parts.MinimumsAt;
-            Vector256<float> first = Vector256<float>.Zero;
-            Vector256<float> second = Vector256<float>.Zero;
-            for (int step = 0; step < steps; step++)
-            {
-                if (layout.HasSuperMinimum)
-                {
-                    if (step % CodeLayout.SuperTiles == 0)
-                    {
-                        AddMinimums(minimums, CodeLayout.SuperTiles * blocks, sums, blocks, form.Tokens, ref first, ref second);
-                        minimums += parts.MinimumBytes;
-                    }
-                }
-                else if (layout.HasMinimum)
-                {
-                    Vector256<float> sum = Vector256.Create((float)-*sums);
-                    first = Vector256.FusedMultiplyAdd(sum, Vector256.Load((float*)minimums), first);
-                    second = Vector256.FusedMultiplyAdd(sum, Vector256.Load((float*)minimums + 8), second);
-                    minimums += parts.MinimumBytes;
-                }
+            Four(layout, columns, strip, group, form, token, 0, output, stride);
+            Four(layout, columns, strip, group, form, token, 1, output, stride);
+        }
 
-                for (int block = 0; block < blocks; block++, scales += 16)
-                {
-                    Vector256<int> low = Vector256<int>.Zero;
-                    Vector256<int> high = Vector256<int>.Zero;
-                    for (int i = 0; i < groupsOfBlock; i++, integers += 2, values += 64)
-                    {
-                        Vector256<short> even = Vector256.Create(integers[0]).AsInt16();
-                        Vector256<short> odd = Vector256.Create(integers[1]).AsInt16();
-                        Vector256<short> a = Vector256.Load((short*)values);
-                        Vector256<short> b = Vector256.Load((short*)values + 16);
-                        low += T.MultiplyAdd((a << 8) >> 8, even) + T.MultiplyAdd(a >> 8, odd);
-                        high += T.MultiplyAdd((b << 8) >> 8, even) + T.MultiplyAdd(b >> 8, odd);
-                    }
-
-                    first = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(low), Vector256.Load(scales), first);
-                    second = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(high), Vector256.Load(scales + 8), second);
-                }
-
-                integers += (form.StepBytes / sizeof(int)) - 16;
-                sums += blocks * form.Tokens;
-            }
-
-            float* factors = (float*)(group + form.FactorsAt) + (2 * token);
-            (first * Vector256.Create(factors[0]) * Vector256.Create(factors[1])).Store(output + (token * stride));
-            (second * Vector256.Create(factors[0]) * Vector256.Create(factors[1])).Store(output + (token * stride) + 8);
+        for (; token < form.Tokens; token++)
+        {
+            One(layout, columns, strip, group, form, token, 0, output + (token * stride));
+            One(layout, columns, strip, group, form, token, 1, output + (token * stride));
         }
     }
 
-    private static void AddMinimums(byte* minimums, int blocks, int* sums, int perTile, int tokens, ref Vector256<float> first, ref Vector256<float> second)
+    /// <summary>Eight rows times four tokens.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Four(CodeLayout layout, int columns, byte* strip, byte* group, SplitForm form, int token, int half, float* output, long stride)
     {
-        Vector256<int> low = Vector256<int>.Zero;
-        Vector256<int> high = Vector256<int>.Zero;
-        for (int block = 0; block < blocks; block++)
+        LaneStrip parts = new(layout, columns);
+        int blocks = layout.SubBlocks;
+        int groupsOfBlock = CodeLayout.Groups / blocks;
+        int* sums = blocks == 1 ? (int*)(group + form.Sums32At) + token : (int*)(group + form.Sums16At) + (2 * token);
+        byte* integers = group + (64 * token);
+        byte* tile = strip + (32 * half);
+        byte* superMinimums = tile + parts.SuperMinimumsAt;
+        Vector256<float> a = Vector256<float>.Zero;
+        Vector256<float> b = a;
+        Vector256<float> c = a;
+        Vector256<float> d = a;
+        bool super = layout.HasSuperMinimum;
+        bool minimum = layout.HasMinimum && !super;
+        int steps = CodeLayout.Steps(columns);
+        for (int step = 0; step < steps; step++, integers += form.StepBytes, sums += blocks * form.Tokens, tile += parts.TileBytes)
         {
-            Vector256<int> sum = Vector256.Create(sums[(block / perTile * perTile * tokens) + (block % perTile)]);
-            byte* multiples = minimums + 64 + (block / 4 * 64);
-            int shift = block % 4 * 8;
-            low += ((Vector256.Load((int*)multiples) >>> shift) & Vector256.Create(0xFF)) * sum;
-            high += ((Vector256.Load((int*)multiples + 8) >>> shift) & Vector256.Create(0xFF)) * sum;
+            if (super && step % CodeLayout.SuperTiles == 0)
+            {
+                a = AddMinimums(a, superMinimums, sums, blocks, form.Tokens);
+                b = AddMinimums(b, superMinimums, sums + blocks, blocks, form.Tokens);
+                c = AddMinimums(c, superMinimums, sums + (2 * blocks), blocks, form.Tokens);
+                d = AddMinimums(d, superMinimums, sums + (3 * blocks), blocks, form.Tokens);
+                superMinimums += parts.SuperMinimumBytes;
+            }
+            else if (minimum)
+            {
+                Vector256<float> least = Vector256.Load((float*)(tile + parts.TileMinimumAt));
+                a = Vector256.FusedMultiplyAdd(Vector256.Create((float)-sums[0]), least, a);
+                b = Vector256.FusedMultiplyAdd(Vector256.Create((float)-sums[1]), least, b);
+                c = Vector256.FusedMultiplyAdd(Vector256.Create((float)-sums[2]), least, c);
+                d = Vector256.FusedMultiplyAdd(Vector256.Create((float)-sums[3]), least, d);
+            }
+
+            byte* values = tile + (32 * half);
+            byte* pairs = integers;
+            for (int block = 0; block < blocks; block++)
+            {
+                Vector256<int> p = Vector256<int>.Zero;
+                Vector256<int> q = p;
+                Vector256<int> r = p;
+                Vector256<int> s = p;
+                for (int i = 0; i < groupsOfBlock; i++, pairs += 8, values += LaneStrip.GroupBytes)
+                {
+                    Vector256<short> even = Vector256.Load((short*)values);
+                    Vector256<short> odd = Vector256.Load((short*)values + 16);
+                    p += T.MultiplyAdd(even, Pair(pairs));
+                    q += T.MultiplyAdd(even, Pair(pairs + 64));
+                    r += T.MultiplyAdd(even, Pair(pairs + 128));
+                    s += T.MultiplyAdd(even, Pair(pairs + 192));
+                    p += T.MultiplyAdd(odd, Pair(pairs + 4));
+                    q += T.MultiplyAdd(odd, Pair(pairs + 68));
+                    r += T.MultiplyAdd(odd, Pair(pairs + 132));
+                    s += T.MultiplyAdd(odd, Pair(pairs + 196));
+                }
+
+                Vector256<float> scale = Vector256.Load((float*)(tile + LaneStrip.ScalesAt + (64 * block)));
+                a = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(p), scale, a);
+                b = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(q), scale, b);
+                c = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(r), scale, c);
+                d = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(s), scale, d);
+            }
         }
 
-        first = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(low), Vector256.Load((float*)minimums), first);
-        second = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(high), Vector256.Load((float*)minimums + 8), second);
+        float* factors = (float*)(group + form.FactorsAt) + (2 * token);
+        output += (token * stride) + (Rows * half);
+        Scaled(a, factors).Store(output);
+        Scaled(b, factors + 2).Store(output + stride);
+        Scaled(c, factors + 4).Store(output + (2 * stride));
+        Scaled(d, factors + 6).Store(output + (3 * stride));
+    }
+
+    /// <summary>Eight rows times one token.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void One(CodeLayout layout, int columns, byte* strip, byte* group, SplitForm form, int token, int half, float* output)
+    {
+        LaneStrip parts = new(layout, columns);
+        int blocks = layout.SubBlocks;
+        int groupsOfBlock = CodeLayout.Groups / blocks;
+        int* sums = blocks == 1 ? (int*)(group + form.Sums32At) + token : (int*)(group + form.Sums16At) + (2 * token);
+        byte* integers = group + (64 * token);
+        byte* tile = strip + (32 * half);
+        byte* superMinimums = tile + parts.SuperMinimumsAt;
+        Vector256<float> sum = Vector256<float>.Zero;
+        int steps = CodeLayout.Steps(columns);
+        for (int step = 0; step < steps; step++, integers += form.StepBytes, sums += blocks * form.Tokens, tile += parts.TileBytes)
+        {
+            if (layout.HasSuperMinimum)
+            {
+                if (step % CodeLayout.SuperTiles == 0)
+                {
+                    sum = AddMinimums(sum, superMinimums, sums, blocks, form.Tokens);
+                    superMinimums += parts.SuperMinimumBytes;
+                }
+            }
+            else if (layout.HasMinimum)
+            {
+                sum = Vector256.FusedMultiplyAdd(Vector256.Create((float)-*sums), Vector256.Load((float*)(tile + parts.TileMinimumAt)), sum);
+            }
+
+            byte* values = tile + (32 * half);
+            byte* pairs = integers;
+            for (int block = 0; block < blocks; block++)
+            {
+                Vector256<int> even = Vector256<int>.Zero;
+                Vector256<int> odd = Vector256<int>.Zero;
+                for (int i = 0; i < groupsOfBlock; i++, pairs += 8, values += LaneStrip.GroupBytes)
+                {
+                    even += T.MultiplyAdd(Vector256.Load((short*)values), Pair(pairs));
+                    odd += T.MultiplyAdd(Vector256.Load((short*)values + 16), Pair(pairs + 4));
+                }
+
+                sum = Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(even + odd), Vector256.Load((float*)(tile + LaneStrip.ScalesAt + (64 * block))), sum);
+            }
+        }
+
+        Scaled(sum, (float*)(group + form.FactorsAt) + (2 * token)).Store(output + (Rows * half));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<short> Pair(byte* pair) => Vector256.Create(*(int*)pair).AsInt16();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Scaled(Vector256<float> sum, float* factors) => sum * Vector256.Create(factors[0]) * Vector256.Create(factors[1]);
+
+    /// <summary>The sum after a super-block's minimums, whose multiples are positive while the sums of integers are stored negated.</summary>
+    private static Vector256<float> AddMinimums(Vector256<float> sum, byte* minimums, int* sums, int perTile, int tokens)
+    {
+        Vector256<int> total = Vector256<int>.Zero;
+        for (int block = 0; block < CodeLayout.SuperTiles * perTile; block++)
+        {
+            Vector256<int> multiples = (Vector256.Load((int*)(minimums + 64 + (block / 4 * 64))) >>> (block % 4 * 8)) & Vector256.Create(0xFF);
+            total += multiples * Vector256.Create(sums[(block / perTile * perTile * tokens) + (block % perTile)]);
+        }
+
+        return Vector256.FusedMultiplyAdd(Vector256.ConvertToSingle(total), Vector256.Load((float*)minimums), sum);
     }
 }

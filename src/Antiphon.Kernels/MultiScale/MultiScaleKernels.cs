@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels.MultiScale;
 
@@ -18,6 +19,8 @@ public sealed class MultiScaleKernels : IDisposable
     private readonly WeightArena arena = new();
     private readonly GeneratedCode?[] dot;
     private readonly GeneratedCode?[] tile;
+    private readonly GeneratedCode?[] pair;
+    private readonly GeneratedCode?[] panel;
     private readonly GeneratedCode?[] unpack;
     private long generationTicks;
 
@@ -33,6 +36,8 @@ public sealed class MultiScaleKernels : IDisposable
         Passes = passes;
         dot = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
         tile = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
+        pair = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * PairKernel.MaxTokens];
+        panel = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * BlockProducts.MaxTokens];
         unpack = new GeneratedCode?[CodeLayout.Layouts.Length];
         if (Tier < KernelTier.Avx512 || !CpuFeatures.Current.HasAvx512Vnni)
         {
@@ -70,6 +75,47 @@ public sealed class MultiScaleKernels : IDisposable
 
     /// <summary>Time spent on generating code so far.</summary>
     public TimeSpan GenerationTime => Stopwatch.GetElapsedTime(0, Volatile.Read(ref generationTicks));
+
+    /// <summary>What has been generated so far, for people: operation, format, shape class and bytes of code.</summary>
+    public IReadOnlyList<GeneratedKernel> Generated
+    {
+        get
+        {
+            List<GeneratedKernel> list = [];
+            for (int i = 0; i < CodeLayout.Layouts.Length; i++)
+            {
+                TensorFormat format = CodeLayout.Layouts[i].Format;
+                for (int tokens = 1; tokens <= SplitForm.GroupTokens; tokens++)
+                {
+                    string shape = tokens == 1 ? "1 token" : $"{tokens} tokens";
+                    Add("multiply integers", format, shape, dot[(i * SplitForm.GroupTokens) + tokens - 1]);
+                    Add("multiply integers", format, $"{shape}, AMX", tile[(i * SplitForm.GroupTokens) + tokens - 1]);
+                }
+
+                AddPairs("multiply integers", format, PairKernel.MaxTokens, "", pair, i);
+                AddPairs("multiply unpacked integers", format, BlockProducts.MaxTokens, " at a time", panel, i);
+                Add("unpack integers", format, "any", unpack[i]);
+            }
+
+            return list;
+
+            void AddPairs(string operation, TensorFormat format, int maxTokens, string often, GeneratedCode?[] kernels, int layout)
+            {
+                for (int at = 0; at < BlockProducts.MaxStrips * maxTokens; at++)
+                {
+                    Add(operation, format, $"{16 * ((at / maxTokens) + 1)} rows, {(at % maxTokens) + 1} tokens{often}", kernels[(layout * BlockProducts.MaxStrips * maxTokens) + at]);
+                }
+            }
+
+            void Add(string operation, TensorFormat? format, string shape, GeneratedCode? code)
+            {
+                if (code is not null)
+                {
+                    list.Add(new GeneratedKernel(operation, format, shape, Tier, code.Length));
+                }
+            }
+        }
+    }
 
     /// <summary>Whether a format's weights are integer codes. Others keep to <see cref="WeightMatrix.Create"/>.</summary>
     public static bool Supports(TensorFormat format) => CodeLayout.Find(format) is not null;
@@ -117,7 +163,7 @@ public sealed class MultiScaleKernels : IDisposable
     {
         lock (gate)
         {
-            foreach (GeneratedCode? code in (ReadOnlySpan<GeneratedCode?>)[.. dot, .. tile, .. unpack])
+            foreach (GeneratedCode? code in (ReadOnlySpan<GeneratedCode?>)[.. dot, .. tile, .. pair, .. panel, .. unpack])
             {
                 code?.Dispose();
             }
@@ -132,7 +178,20 @@ public sealed class MultiScaleKernels : IDisposable
         (layout, tokens, Passes),
         static of => TileKernel.Generate(of.layout, of.tokens, of.Passes));
 
-    internal GeneratedCode Unpack(CodeLayout layout) => Get(ref unpack[CodeLayout.Layouts.IndexOf(layout)], layout, UnpackKernel.Generate);
+    internal GeneratedCode Unpack(CodeLayout layout) => Get(
+        ref unpack[CodeLayout.Layouts.IndexOf(layout)],
+        (layout, starts: !HasTiles),
+        static of => UnpackKernel.Generate(of.layout, of.starts));
+
+    internal GeneratedCode Pair(CodeLayout layout, int strips, int tokens) => Get(
+        ref pair[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * PairKernel.MaxTokens) + tokens - 1],
+        (layout, strips, tokens, Passes),
+        static of => PairKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
+
+    internal GeneratedCode Panel(CodeLayout layout, int strips, int tokens) => Get(
+        ref panel[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * BlockProducts.MaxTokens) + tokens - 1],
+        (layout, strips, tokens, Passes),
+        static of => PanelKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
 
     internal GeneratedCode Dot(CodeLayout layout, int tokens) => Get(
         ref dot[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],

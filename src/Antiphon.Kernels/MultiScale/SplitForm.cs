@@ -6,6 +6,9 @@ internal enum SplitOrder
     /// <summary>For byte products: of every 32 columns the 32 high bytes, then the 32 low bytes.</summary>
     Bytes,
 
+    /// <summary>As <see cref="Bytes"/>, of the integers plus 32768 (one pass: plus 128), which makes both bytes unsigned.</summary>
+    Unsigned,
+
     /// <summary>For products of 16-bit pairs: of every 4 columns first and third, then second and fourth.</summary>
     Pairs,
 }

@@ -118,8 +118,13 @@ internal sealed unsafe class SplitInput : IDisposable
             }
             else if (passes == 1)
             {
-                Store(both, integers);
+                Store(order == SplitOrder.Unsigned ? both + Vector512.Create((short)128) : both, integers);
                 Vector256<byte>.Zero.Store(integers + 32);
+            }
+            else if (order == SplitOrder.Unsigned)
+            {
+                Store((both >>> 8) + Vector512.Create((short)128), integers);
+                Store(both, integers + 32);
             }
             else
             {

@@ -17,9 +17,13 @@ internal static class UnpackKernel
     private static readonly AssemblerRegisterZMM HighMask = zmm14;
     private static readonly AssemblerRegisterZMM Values = zmm15;
     private static readonly AssemblerRegisterZMM Offset = zmm16;
+    private static readonly AssemblerRegisterZMM Bias = zmm17;
+    private static readonly AssemblerRegisterZMM Start = zmm18;
 
     /// <summary>Generates the kernel.</summary>
-    public static GeneratedCode Generate(CodeLayout layout)
+    /// <param name="layout">The layout.</param>
+    /// <param name="starts">Whether to write the starts of sums.</param>
+    public static GeneratedCode Generate(CodeLayout layout, bool starts)
     {
         KernelAssembler kernel = new();
         Assembler code = kernel.Code;
@@ -27,6 +31,7 @@ internal static class UnpackKernel
         AssemblerRegister64 codes = kernel.Take();
         AssemblerRegister64 values = kernel.Take();
         AssemblerRegister64 scalesTo = kernel.Take();
+        AssemblerRegister64 startsTo = kernel.Take();
         AssemblerRegister64 minimumsTo = kernel.Take();
         AssemblerRegister64 steps = kernel.Take();
         AssemblerRegister64 toHeader = kernel.Take();
@@ -34,6 +39,7 @@ internal static class UnpackKernel
         code.add(ahead, PrefetchDistance);
         CodeUnpacking.EmitConstants(kernel, layout, LowMask, HighMask, Values);
         code.vmovdqa64(Offset, kernel.Bytes(_ => layout.Offset));
+        code.vmovdqa64(Bias, kernel.Bytes(_ => 128));
         Label nextStrip = code.CreateLabel();
         Label nextTile = code.CreateLabel();
         code.Label(ref nextStrip);
@@ -43,13 +49,15 @@ internal static class UnpackKernel
         code.mov(values, kernel.Argument(CodeArguments.OutputField));
         code.mov(steps, kernel.Argument(CodeArguments.StepsField));
 
-        // Values take 512 bytes a tile, then come the scales, 64 bytes a block, then the minimums.
+        // Values take 512 bytes a tile, then come the scales, 64 bytes a block, the starts likewise, then the minimums.
         code.mov(scalesTo, steps);
         code.shl(scalesTo, 9);
         code.add(scalesTo, values);
         code.mov(minimumsTo, steps);
         code.shl(minimumsTo, (byte)(5 + layout.SubBlocks));
-        code.add(minimumsTo, scalesTo);
+        code.mov(startsTo, minimumsTo);
+        code.add(startsTo, scalesTo);
+        code.add(minimumsTo, starts ? startsTo : scalesTo);
         code.mov(toHeader, 1);
         code.Label(ref nextTile);
         if (layout.HeaderBytes > 0)
@@ -125,6 +133,22 @@ internal static class UnpackKernel
 
                 code.vmovdqu64(__zmmword_ptr[values + (64 * group)], Code(group));
             }
+
+            for (int block = 0; block < layout.SubBlocks && starts; block++)
+            {
+                int groups = CodeLayout.Groups / layout.SubBlocks;
+                code.vpxord(Other, Other, Other);
+                code.vpxord(Start, Start, Start);
+                for (int group = block * groups; group < (block + 1) * groups; group++)
+                {
+                    code.vpdpbusd(Start, Bias, Code(group));
+                }
+
+                code.vpsubd(Start, Other, Start);
+                code.vmovdqu64(__zmmword_ptr[startsTo + (64 * block)], Start);
+            }
+
+            code.add(startsTo, 64 * layout.SubBlocks);
         }
     }
 

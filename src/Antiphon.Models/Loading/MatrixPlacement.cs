@@ -46,10 +46,23 @@ internal sealed unsafe class MatrixPlacement : IDisposable
             return new MatrixPlacement(null, split, team, source, progress);
         }
 
-        if (precision == MatrixPrecision.Fast && PackedKernels.TryCreate(null, out PackedKernels? kernels, out _))
+        if (precision == MatrixPrecision.Fast)
         {
-            store.Keep(kernels);
-            return new MatrixPlacement(kernels, null, team, source, progress);
+            if (PackedKernels.TryCreate(null, out PackedKernels? kernels, out _))
+            {
+                store.Keep(kernels);
+                return new MatrixPlacement(kernels, null, team, source, progress);
+            }
+
+            // Without bfloat16 dot products, integers are the fastest way, if there are instructions for those.
+            var integers = new MultiScaleKernels();
+            if (integers.IsGenerated)
+            {
+                store.Keep(integers);
+                return new MatrixPlacement(null, integers, team, source, progress);
+            }
+
+            integers.Dispose();
         }
 
         return new MatrixPlacement(null, null, team, source, progress);

@@ -47,16 +47,17 @@ public enum MatrixPrecision
     Exact,
 
     /// <summary>
-    /// Weights and activations rounded to bfloat16, sums in float32, by machine code generated for this processor; the weights are rearranged while loading. Several times
-    /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where it does not apply (no AVX-512 with
-    /// bfloat16, a format without packed form, routers of experts), the exact path stays. Attention likewise: on AMX, without soft-cap and latent vectors.
+    /// The fastest way that this processor has machine code for, which is generated for it; the weights are rearranged while loading. With AVX-512 and bfloat16 dot products: weights and
+    /// activations rounded to bfloat16, sums in float32. With AVX-512 and dot products of bytes (VNNI) alone: as <see cref="Int8"/>. Several times
+    /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where neither applies (other processors, a format without packed form or
+    /// integer codes, routers of experts), the exact path stays. Attention likewise: on AMX, without soft-cap and latent vectors.
     /// </summary>
     Fast,
 
     /// <summary>
     /// Quantised weights stay the integers they are, and a row of activations becomes integers of 16 bits with one scale, in products that are exact (multi-scale dequantisation, W8A16);
     /// the weights are rearranged while loading. Reads weights about as fast as memory gives them, so it is fastest for single answers; long prompts are faster with
-    /// <see cref="Fast"/>. The same bits for every batch and on every processor. Weights that are no integers (float32, half, bfloat16, formats with
+    /// <see cref="Fast"/> where that rounds to bfloat16. The same bits for every batch and on every processor. Weights that are no integers (float32, half, bfloat16, formats with
     /// code books) and routers of experts stay on the exact path.
     /// </summary>
     Int8,

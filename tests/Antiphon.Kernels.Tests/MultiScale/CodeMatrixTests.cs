@@ -60,6 +60,45 @@ public sealed unsafe class CodeMatrixTests
 
     [Theory]
     [MemberData(nameof(TiersAndFormats))]
+    public void Every_number_of_tokens_and_panel_gives_the_defined_bits(KernelTier tier, TensorFormat format)
+    {
+        Random random = new((int)format);
+        int columns = Math.Max(64, format.BlockElements());
+        using ComputeTeam alone = new(1);
+        using ComputeTeam two = new(2);
+        foreach (int passes in new[] { 2, 1 })
+        {
+            using MultiScaleKernels kernels = Require(tier, passes);
+            foreach (int rows in new[] { 35, 16 * 37 })
+            {
+                byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+                using Activations x = new();
+                using Activations part = new();
+                RandomWeights.Fill(x, 70, columns, random);
+                fixed (byte* data = bytes)
+                {
+                    WeightMatrix matrix = kernels.Pack(format, rows, columns, data, bytes.Length, two);
+                    float[] expected = Define(format, bytes, rows, x, passes);
+                    for (int count = 1; count <= 70; count += rows > 100 ? 23 : 1)
+                    {
+                        Copy(x, part, 0, count, out _);
+                        AssertSame(expected.AsSpan(0, count * rows), Multiply(matrix, part, rows, count % 3 == 0 ? two : alone));
+                    }
+
+                    // A slice begins and ends inside strips, and inside pairs of them.
+                    Copy(x, part, 0, 53, out _);
+                    float[] slice = Multiply(matrix.Slice(5, rows - 11), part, rows, two);
+                    for (int i = 0; i < 53; i++)
+                    {
+                        AssertSame(expected.AsSpan((i * rows) + 5, rows - 11), slice.AsSpan(i * (rows - 11), rows - 11));
+                    }
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
     public void Slices_and_rows_are_those_of_the_whole(KernelTier tier, TensorFormat format)
     {
         using MultiScaleKernels kernels = Require(tier);
@@ -119,7 +158,7 @@ public sealed unsafe class CodeMatrixTests
             }
 
             CodeMatrix matrix = new(kernels, layout, rows, columns, memory.Pointer, memory, 0);
-            foreach (int count in new[] { 1, 12, 20 })
+            foreach (int count in new[] { 1, 12, 20, 50 })
             {
                 RandomWeights.Fill(x, count, columns, random);
                 AssertSame(Define(format, bytes, rows, x, 2), Multiply(matrix, x, rows, team));
@@ -159,7 +198,7 @@ public sealed unsafe class CodeMatrixTests
             fixed (byte* data = bytes)
             {
                 WeightMatrix matrix = kernels.Pack(format, Rows, Columns, data, bytes.Length, team);
-                foreach (int count in new[] { 8, 16 })
+                foreach (int count in new[] { 8, 16, 60 })
                 {
                     RandomWeights.Fill(x, count, Columns, random);
                     Scale(0, 0);
@@ -279,7 +318,7 @@ public sealed unsafe class CodeMatrixTests
         using ComputeTeam team = new(2);
         using Activations x = new();
         byte[] bytes = RandomWeights.Create(TensorFormat.Q4_0, 64, 256, new Random(4));
-        using NativeBuffer<float> y = new(64 * 40);
+        using NativeBuffer<float> y = new(64 * 60);
         fixed (byte* data = bytes)
         {
             WeightMatrix matrix = kernels.Pack(TensorFormat.Q4_0, 64, 256, data, bytes.Length, team);
@@ -291,7 +330,7 @@ public sealed unsafe class CodeMatrixTests
                     before = GC.GetAllocatedBytesForCurrentThread();
                 }
 
-                RandomWeights.Fill(x, (i % 3) switch { 0 => 1, 1 => 12, _ => 40 }, 256, Random.Shared);
+                RandomWeights.Fill(x, (i % 4) switch { 0 => 1, 1 => 12, 2 => 40, _ => 60 }, 256, Random.Shared);
                 matrix.Multiply(x, y.Pointer, 64, team);
             }
 

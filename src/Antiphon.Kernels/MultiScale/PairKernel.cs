@@ -1,0 +1,254 @@
+using Antiphon.Kernels.Jit;
+using Iced.Intel;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Antiphon.Kernels.MultiScale;
+
+/// <summary>
+/// The kernel for some tokens without AMX: packed strips, two at a time, times up to 16 tokens (see <see cref="BlockProducts"/>). Tiles are taken apart into memory that stays in the first-level
+/// cache, so that each broadcast of activations serves two strips; that is worth it from a few tokens on.
+/// </summary>
+internal static class PairKernel
+{
+    /// <summary>Tokens that are multiplied at a time.</summary>
+    public const int MaxTokens = SplitForm.GroupTokens;
+
+    /// <summary>Bytes of scratch memory.</summary>
+    public const int ScratchBytes = MinimumsAt + (64 * BlockProducts.MaxStrips);
+
+    private const int ValuesAt = 64 * BlockProducts.MaxStrips * MaxTokens;
+    private const int StartsAt = ValuesAt + (UnpackedStrip.TileBytes * BlockProducts.MaxStrips);
+    private const int ScalesAt = StartsAt + (128 * BlockProducts.MaxStrips);
+    private const int StripScales = 64 * 2 * CodeLayout.SuperTiles;
+    private const int MinimumsAt = ScalesAt + (StripScales * BlockProducts.MaxStrips);
+
+    private static readonly AssemblerRegisterZMM Other = zmm8;
+    private static readonly AssemblerRegisterZMM TileScale = zmm9;
+    private static readonly AssemblerRegisterZMM TileMinimum = zmm10;
+    private static readonly AssemblerRegisterZMM LowMask = zmm20;
+    private static readonly AssemblerRegisterZMM HighMask = zmm21;
+    private static readonly AssemblerRegisterZMM TableValues = zmm22;
+    private static readonly AssemblerRegisterZMM Bias = zmm23;
+
+    /// <summary>Generates the kernel.</summary>
+    /// <param name="layout">The layout.</param>
+    /// <param name="strips">Strips at a time, 1 or 2; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
+    /// <param name="tokens">Tokens, from 1 to 16.</param>
+    /// <param name="passes">1 or 2.</param>
+    public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes)
+    {
+        KernelAssembler kernel = new();
+        Assembler code = kernel.Code;
+        int blocks = layout.SubBlocks;
+        AssemblerRegister64 scratch = kernel.TakeArgument(CodeArguments.ScratchField);
+        AssemblerRegister64 stripBytes = kernel.TakeArgument(CodeArguments.StripBytesField);
+        AssemblerRegister64 scales = kernel.Take();
+        AssemblerRegister64 codes = kernel.Take();
+        AssemblerRegister64 input = kernel.Take();
+        AssemblerRegister64 tokenSums = kernel.Take();
+        AssemblerRegister64 digits = kernel.Take();
+        AssemblerRegister64 steps = kernel.Take();
+        AssemblerRegister64 toHeader = kernel.Take();
+        AssemblerRegister64 scaleAt = kernel.Take();
+        AssemblerRegister64 at = kernel.Take();
+        AssemblerRegister64 ahead = kernel.TakeArgument(CodeArguments.AheadField);
+        BlockProducts products = new(kernel, layout, strips, passes)
+        {
+            Values = (strip, group) => !layout.IsPlain ? __zmmword_ptr[scratch + (ValuesAt + (UnpackedStrip.TileBytes * strip) + (64 * group))]
+                : strip == 0 ? __zmmword_ptr[codes + (64 * group)]
+                : __zmmword_ptr[codes + (stripBytes * 1) + (64 * group)],
+            Starts = (strip, block) => __zmmword_ptr[scratch + (StartsAt + (128 * strip) + (64 * block))],
+            Scales = (strip, block) => __zmmword_ptr[scaleAt + ((StripScales * strip) + (64 * block))],
+            Minimums = strip => __zmmword_ptr[scratch + (MinimumsAt + (64 * strip))],
+            Sums = (strip, token) => __zmmword_ptr[scratch + (64 * ((strip * tokens) + token))],
+            Input = input,
+            TokenSums = tokenSums,
+            Digits = digits,
+        };
+
+        CodeUnpacking.EmitConstants(kernel, layout, LowMask, HighMask, TableValues);
+        code.vmovdqa64(Bias, kernel.Bytes(_ => 128));
+        Label nextStrips = code.CreateLabel();
+        Label nextTile = code.CreateLabel();
+        code.Label(ref nextStrips);
+        code.mov(scales, kernel.Argument(CodeArguments.WeightsField));
+        code.mov(codes, scales);
+        code.add(codes, kernel.Argument(CodeArguments.CodesAtField));
+        code.mov(input, kernel.Argument(CodeArguments.InputField));
+        code.mov(tokenSums, kernel.Argument(CodeArguments.SumsField));
+        code.mov(digits, kernel.Argument(CodeArguments.DigitsField));
+        code.mov(steps, kernel.Argument(CodeArguments.StepsField));
+        code.mov(toHeader, 1);
+        code.lea(scaleAt, __[scratch + ScalesAt]);
+        products.EmitClear(tokens);
+
+        code.Label(ref nextTile);
+        if (layout.HeaderBytes > 0)
+        {
+            EmitHeader();
+        }
+
+        EmitPrefetches();
+        for (int strip = 0; strip < strips; strip++)
+        {
+            EmitTile(strip);
+        }
+
+        for (int first = 0; first < tokens; first += BlockProducts.MaxTokens)
+        {
+            products.Emit(first, Math.Min(BlockProducts.MaxTokens, tokens - first));
+        }
+
+        code.add(codes, layout.TileBytes);
+        code.add(scales, layout.TileScaleBytes);
+        code.add(input, 64 * tokens);
+        code.add(tokenSums, 4 * blocks * tokens);
+        if (layout.HeaderBytes > 0)
+        {
+            code.add(scaleAt, 64 * blocks);
+        }
+
+        code.dec(steps);
+        code.jnz(nextTile);
+
+        code.mov(codes, kernel.Argument(CodeArguments.OutputField));
+        code.mov(scales, kernel.Argument(CodeArguments.FactorsField));
+        products.EmitResults(tokens, scales, codes);
+        code.add(kernel.Argument(CodeArguments.OutputField), 64 * strips);
+        for (int strip = 0; strip < strips; strip++)
+        {
+            code.add(kernel.Argument(CodeArguments.WeightsField), stripBytes);
+        }
+
+        code.sub(kernel.Argument(CodeArguments.StripsField), strips);
+        code.jnz(nextStrips);
+        return kernel.Finish();
+
+        // The next strips go to the second-level cache while these are multiplied, the next tiles to the first-level cache.
+        void EmitPrefetches()
+        {
+            int bytes = strips * (layout.TileBytes + layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles));
+            for (int offset = 0; offset < bytes; offset += 64)
+            {
+                code.prefetcht1(__byte_ptr[ahead + offset]);
+            }
+
+            code.add(ahead, bytes);
+            code.cmp(ahead, kernel.Argument(CodeArguments.AheadEndField));
+            code.cmovae(ahead, scratch);
+            for (int strip = 0; strip < strips; strip++)
+            {
+                for (int offset = 0; offset < layout.TileBytes; offset += 64)
+                {
+                    int distance = (2 * layout.TileBytes) + offset;
+                    code.prefetcht0(strip == 0 ? __byte_ptr[codes + distance] : __byte_ptr[codes + (stripBytes * 1) + distance]);
+                }
+            }
+        }
+
+        // The scales of all blocks of the super-block go to scratch memory; its minimums are added to the sums.
+        void EmitHeader()
+        {
+            Label noHeader = code.CreateLabel();
+            code.dec(toHeader);
+            code.jnz(noHeader);
+            code.mov(toHeader, CodeLayout.SuperTiles);
+            code.lea(scaleAt, __[scratch + ScalesAt]);
+            for (int strip = 0; strip < strips; strip++)
+            {
+                // CodeUnpacking.EmitSubScales writes from a register on.
+                code.mov(at, scales);
+                if (strip > 0)
+                {
+                    code.add(at, stripBytes);
+                    code.add(scaleAt, StripScales);
+                }
+
+                CodeUnpacking.EmitSubScales(kernel, layout, at, scaleAt);
+                if (layout.HasSuperMinimum)
+                {
+                    products.EmitSuperMinimums(strip, tokens, CodeUnpacking.MinimumUnit, CodeUnpacking.MinimumVector);
+                }
+            }
+
+            code.lea(scaleAt, __[scratch + ScalesAt]);
+            code.add(scales, layout.HeaderBytes);
+            if (layout.HasSuperMinimum)
+            {
+                code.add(digits, 32 * blocks * tokens);
+            }
+
+            code.Label(ref noHeader);
+        }
+
+        void EmitTile(int strip)
+        {
+            if (layout.TileScaleBytes > 0)
+            {
+                code.mov(at, scales);
+                if (strip > 0)
+                {
+                    code.add(at, stripBytes);
+                }
+
+                CodeUnpacking.EmitTileScales(kernel, layout, at, TileScale, TileMinimum, Other);
+                code.vmovaps(products.Scales(strip, 0), TileScale);
+                if (layout.HasMinimum)
+                {
+                    code.vmovaps(products.Minimums(strip), TileMinimum);
+                }
+            }
+
+            if (!layout.IsPlain)
+            {
+                code.mov(at, codes);
+                if (strip > 0)
+                {
+                    code.add(at, stripBytes);
+                }
+
+                CodeUnpacking.Emit(code, layout, at, Code, Other, LowMask, HighMask, TableValues);
+                for (int group = 0; group < CodeLayout.Groups; group++)
+                {
+                    if (layout.Offset > 0)
+                    {
+                        code.vpsubb(Code(group), Code(group), kernel.Bytes(_ => layout.Offset));
+                    }
+
+                    code.vmovdqa64(products.Values(strip, group), Code(group));
+                }
+            }
+
+            for (int block = 0; block < blocks; block++)
+            {
+                // Two sums, since the instructions wait for each other.
+                AssemblerRegisterZMM[] parts = [zmm8, zmm9];
+                foreach (AssemblerRegisterZMM part in parts)
+                {
+                    code.vpxord(part, part, part);
+                }
+
+                int groups = CodeLayout.Groups / blocks;
+                for (int i = 0; i < groups; i++)
+                {
+                    int group = (block * groups) + i;
+                    if (layout.IsPlain)
+                    {
+                        code.vpdpbusd(parts[i % 2], Bias, products.Values(strip, group));
+                    }
+                    else
+                    {
+                        code.vpdpbusd(parts[i % 2], Bias, Code(group));
+                    }
+                }
+
+                code.vpxord(zmm10, zmm10, zmm10);
+                code.vpaddd(zmm8, zmm8, zmm9);
+                code.vpsubd(zmm8, zmm10, zmm8);
+                code.vmovdqa64(products.Starts(strip, block), zmm8);
+            }
+        }
+    }
+
+    private static AssemblerRegisterZMM Code(int group) => new(Register.ZMM0 + group);
+}

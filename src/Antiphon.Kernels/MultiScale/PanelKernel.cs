@@ -1,0 +1,152 @@
+using Antiphon.Kernels.Jit;
+using Iced.Intel;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Antiphon.Kernels.MultiScale;
+
+/// <summary>The kernel for many tokens without AMX: strips that are unpacked already, two at a time, times up to 8 tokens (see <see cref="BlockProducts"/>).</summary>
+internal static class PanelKernel
+{
+    /// <summary>Bytes of scratch memory: the float sums.</summary>
+    public const int ScratchBytes = 64 * BlockProducts.MaxStrips * BlockProducts.MaxTokens;
+
+    // How far ahead of their use values are fetched into the first-level cache.
+    private const int PrefetchDistance = 2 * UnpackedStrip.TileBytes;
+
+    // Of the packed weights that are unpacked next, how much is fetched in each step: a panel's in the time that some thirty tokens take.
+    private const int AheadBytes = 5 * 64;
+
+    /// <summary>Generates the kernel.</summary>
+    /// <param name="layout">The layout.</param>
+    /// <param name="strips">Strips at a time, 1 or 2; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
+    /// <param name="tokens">Tokens, from 1 to 8.</param>
+    /// <param name="passes">1 or 2.</param>
+    public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes)
+    {
+        KernelAssembler kernel = new();
+        Assembler code = kernel.Code;
+        int blocks = layout.SubBlocks;
+        AssemblerRegister64 sums = kernel.TakeArgument(CodeArguments.ScratchField);
+        AssemblerRegister64 stripBytes = kernel.TakeArgument(CodeArguments.StripBytesField);
+        AssemblerRegister64 inputStep = kernel.TakeArgument(CodeArguments.InputStepField);
+        AssemblerRegister64 values = kernel.Take();
+        AssemblerRegister64 scales = kernel.Take();
+        AssemblerRegister64 starts = kernel.Take();
+        AssemblerRegister64 minimums = kernel.Take();
+        AssemblerRegister64 input = kernel.Take();
+        AssemblerRegister64 tokenSums = kernel.Take();
+        AssemblerRegister64 digits = kernel.Take();
+        AssemblerRegister64 steps = kernel.Take();
+        AssemblerRegister64 toSuper = kernel.Take();
+        AssemblerRegister64 ahead = kernel.TakeArgument(CodeArguments.AheadField);
+        BlockProducts products = new(kernel, layout, strips, passes)
+        {
+            Values = (strip, group) => AtStrip(strip, values, 64 * group),
+            Starts = (strip, block) => AtStrip(strip, starts, 64 * block),
+            Scales = (strip, block) => AtStrip(strip, scales, 64 * block),
+            Minimums = strip => AtStrip(strip, minimums, 0),
+            Sums = (strip, token) => __zmmword_ptr[sums + (64 * ((strip * tokens) + token))],
+            Input = input,
+            TokenSums = tokenSums,
+            Digits = digits,
+        };
+
+        Label nextStrips = code.CreateLabel();
+        Label nextTile = code.CreateLabel();
+        code.Label(ref nextStrips);
+        code.mov(values, kernel.Argument(CodeArguments.WeightsField));
+        code.mov(steps, kernel.Argument(CodeArguments.StepsField));
+
+        // See UnpackedStrip: values take 512 bytes a tile, scales and starts 64 bytes a block each.
+        code.mov(scales, steps);
+        code.shl(scales, 9);
+        code.add(scales, values);
+        code.mov(starts, steps);
+        code.shl(starts, (byte)(5 + blocks));
+        code.mov(minimums, starts);
+        code.add(starts, scales);
+        code.add(minimums, starts);
+        code.mov(input, kernel.Argument(CodeArguments.InputField));
+        code.mov(tokenSums, kernel.Argument(CodeArguments.SumsField));
+        code.mov(digits, kernel.Argument(CodeArguments.DigitsField));
+        code.mov(toSuper, 1);
+        products.EmitClear(tokens);
+
+        code.Label(ref nextTile);
+        if (layout.HasSuperMinimum)
+        {
+            EmitSuperMinimums();
+        }
+
+        for (int strip = 0; strip < strips; strip++)
+        {
+            for (int at = 0; at < UnpackedStrip.TileBytes; at += 64)
+            {
+                code.prefetcht0(AtStrip(strip, values, PrefetchDistance + at));
+            }
+        }
+
+        for (int at = 0; at < AheadBytes; at += 64)
+        {
+            code.prefetcht1(__byte_ptr[ahead + at]);
+        }
+
+        code.add(ahead, AheadBytes);
+        code.cmp(ahead, kernel.Argument(CodeArguments.AheadEndField));
+        code.cmovae(ahead, sums);
+        products.Emit(0, tokens);
+        code.add(values, UnpackedStrip.TileBytes);
+        code.add(scales, 64 * blocks);
+        code.add(starts, 64 * blocks);
+        code.add(input, inputStep);
+        if (layout.Scales == CodeScales.HalfWithMinimum)
+        {
+            code.add(minimums, 64);
+            code.add(tokenSums, kernel.Argument(CodeArguments.SumsStepField));
+        }
+
+        code.dec(steps);
+        code.jnz(nextTile);
+
+        code.mov(values, kernel.Argument(CodeArguments.OutputField));
+        code.mov(scales, kernel.Argument(CodeArguments.FactorsField));
+        products.EmitResults(tokens, scales, values);
+        code.add(kernel.Argument(CodeArguments.OutputField), 64 * strips);
+        for (int strip = 0; strip < strips; strip++)
+        {
+            code.add(kernel.Argument(CodeArguments.WeightsField), stripBytes);
+        }
+
+        code.sub(kernel.Argument(CodeArguments.StripsField), strips);
+        code.jnz(nextStrips);
+        code.mov(kernel.Argument(CodeArguments.AheadField), ahead);
+        return kernel.Finish();
+
+        AssemblerMemoryOperand AtStrip(int strip, AssemblerRegister64 start, int at) =>
+            strip == 0 ? __zmmword_ptr[start + at] : __zmmword_ptr[start + (stripBytes * 1) + at];
+
+        void EmitSuperMinimums()
+        {
+            Label inSuper = code.CreateLabel();
+            code.dec(toSuper);
+            code.jnz(inSuper);
+            code.mov(toSuper, CodeLayout.SuperTiles);
+            for (int strip = 0; strip < strips; strip++)
+            {
+                code.vmovaps(zmm20, AtStrip(strip, minimums, 0));
+                for (int vector = 0; vector < 2 * blocks; vector++)
+                {
+                    code.vmovdqa64(Multiples(vector), AtStrip(strip, minimums, 64 * (vector + 1)));
+                }
+
+                products.EmitSuperMinimums(strip, tokens, zmm20, Multiples);
+            }
+
+            code.add(minimums, 64 + (128 * blocks));
+            code.add(digits, kernel.Argument(CodeArguments.DigitsStepField));
+            code.Label(ref inSuper);
+        }
+
+        static AssemblerRegisterZMM Multiples(int vector) => new(Register.ZMM16 + vector);
+    }
+}
