@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Kernels.MultiScale;
 
@@ -10,21 +12,6 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     // As many as a layer has with one input.
     private const int MaxTogether = 4;
 
-    // Fewer tokens are faster with vectors.
-    private const int LeastTileTokens = 9;
-
-    // From this many on, taking two strips at a time apart is faster than reading activations for one.
-    private const int LeastPairTokens = 6;
-
-    // More tokens are worth unpacking strips for.
-    private const int MostPairTokens = 48;
-
-    // Strips that share a pass over the activations of several groups; they stay in the second-level cache.
-    private const int PanelStrips = 8;
-
-    // The same for kernels with vectors, in bytes.
-    private const long PanelBytes = 512 << 10;
-
     // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
     private const long SmallestChunk = 32 << 10;
 
@@ -33,6 +20,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     private readonly byte* strips;
     private readonly object owner;
     private readonly long firstRow;
+    private TuningUnit?[]? units;
 
     /// <summary>A view of packed rows.</summary>
     /// <param name="kernels">The kernels.</param>
@@ -61,16 +49,23 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return 0;
         }
 
+        long start = Stopwatch.GetTimestamp();
+        ProductPlan plan = first.Plan(x.Rows, products.Length, out TuningUnit? unit, out int candidate);
         Products work = default;
         int count = 0;
         while (count < Math.Min(products.Length, MaxTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels)
         {
-            matrix.Add(ref work, x, products[count].Output, products[count].Stride, team);
+            matrix.Add(ref work, plan, x, products[count].Output, products[count].Stride, team);
             count++;
         }
 
         work.Cut(team.Size);
         team.Run(ref work, work.Chunks);
+        if (unit is not null)
+        {
+            first.kernels.Tuning!.Observe(unit, candidate, Stopwatch.GetTimestamp() - start);
+        }
+
         for (int i = 0; i < count; i++)
         {
             GC.KeepAlive(products[i].Matrix);
@@ -115,7 +110,36 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         return new CodeMatrix(kernels, layout, rowCount, Columns, strips, owner, this.firstRow + firstRow);
     }
 
-    private void Add(ref Products products, Activations x, float* y, int stride, ComputeTeam team)
+    /// <summary>How to make the next product.</summary>
+    /// <param name="tokens">Activation rows.</param>
+    /// <param name="together">Matrices in one pass, this one first.</param>
+    /// <param name="unit">Wants to know how long it takes; null: nobody does.</param>
+    /// <param name="candidate">The plan's number in it.</param>
+    private ProductPlan Plan(int tokens, int together, out TuningUnit? unit, out int candidate)
+    {
+        unit = null;
+        candidate = 0;
+        if (tokens == 0)
+        {
+            return default;
+        }
+
+        int index = ProductPlan.Class(tokens);
+        ProductPlan[] plans = ProductPlan.For(kernels, index);
+        if (kernels.Tuning is { } tuning && plans.Length > 1)
+        {
+            units ??= new TuningUnit?[ProductPlan.Classes * MaxTogether];
+            TuningUnit known = units[(index * MaxTogether) + Math.Min(together, MaxTogether) - 1] ??= tuning.Unit(
+                $"{(kernels.Passes == 2 ? "int8" : "w8a8")} {Format} {Rows} x {Columns}{(together > 1 ? $" and {together - 1} more" : "")}, {ProductPlan.ClassName(index)}",
+                [.. plans.Select(plan => plan.ToString())]);
+            candidate = known.Take(out bool timed);
+            unit = timed ? known : null;
+        }
+
+        return plans[candidate];
+    }
+
+    private void Add(ref Products products, ProductPlan plan, Activations x, float* y, int stride, ComputeTeam team)
     {
         if (x.Columns != Columns)
         {
@@ -128,22 +152,12 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return;
         }
 
-        ProductKind kind = !kernels.IsGenerated ? ProductKind.Lanes
-            : kernels.HasTiles ? (x.Rows < LeastTileTokens ? ProductKind.Dot : ProductKind.Tiles)
-            : x.Rows < LeastPairTokens ? ProductKind.Dot
-            : x.Rows <= MostPairTokens ? ProductKind.Pairs
-            : ProductKind.Panels;
-        SplitOrder order = kind switch
-        {
-            ProductKind.Lanes => SplitOrder.Pairs,
-            ProductKind.Pairs or ProductKind.Panels => SplitOrder.Unsigned,
-            _ => SplitOrder.Bytes,
-        };
-        x.Split.Prepare(x, order, kernels.Passes, team);
+        x.Split.Prepare(x, plan.Order, kernels.Passes, team);
         long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {
-            Kind = kind,
+            Kind = plan.Kind,
+            PanelSize = plan.Panel,
             Kernels = kernels,
             Layout = layout,
             Team = team,
@@ -160,7 +174,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         work.Weights = strips + (firstStrip * work.StripBytes);
 
         // Here rather than in the chunks, which would wait for each other.
-        switch (kind)
+        switch (plan.Kind)
         {
             case ProductKind.Tiles:
                 work.Unpack = layout.IsPlain ? null : kernels.Unpack(layout);
@@ -184,25 +198,6 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         }
 
         products.Add(work);
-    }
-
-    /// <summary>How a product is made.</summary>
-    private enum ProductKind
-    {
-        /// <summary>In C#.</summary>
-        Lanes,
-
-        /// <summary><see cref="DotKernel"/>.</summary>
-        Dot,
-
-        /// <summary><see cref="PairKernel"/>.</summary>
-        Pairs,
-
-        /// <summary><see cref="PanelKernel"/>.</summary>
-        Panels,
-
-        /// <summary><see cref="TileKernel"/>.</summary>
-        Tiles,
     }
 
     /// <summary>Products with the same input, the strips of one after those of another.</summary>
@@ -287,6 +282,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     private struct MultiplyWork
     {
         public ProductKind Kind;
+        public int PanelSize;
         public MultiScaleKernels Kernels;
         public CodeLayout Layout;
         public GeneratedCode? Kernel;
@@ -324,8 +320,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         // One group uses unpacked strips once: they need not leave the first-level cache.
         private readonly int Panel => Kind == ProductKind.Panels
-            ? (int)Math.Clamp(PanelBytes / UnpackedBytes / BlockProducts.MaxStrips, 1, 8) * BlockProducts.MaxStrips
-            : Groups > 1 ? PanelStrips : 1;
+            ? (int)Math.Clamp(((long)PanelSize << 10) / UnpackedBytes / BlockProducts.MaxStrips, 1, 8) * BlockProducts.MaxStrips
+            : Groups > 1 ? PanelSize : 1;
 
         private readonly long UnpackedBytes => new UnpackedStrip(Layout, Columns, Kind == ProductKind.Panels).ByteCount;
 

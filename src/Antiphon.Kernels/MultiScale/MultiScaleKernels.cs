@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Tuning;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels.MultiScale;
@@ -27,13 +28,15 @@ public sealed class MultiScaleKernels : IDisposable
     /// <summary>The kernels for a tier.</summary>
     /// <param name="tier">The tier; null: <see cref="CpuFeatures.DefaultTier"/>.</param>
     /// <param name="passes">2 for activations of 16 bits; 1 for 8 bits, which is faster for batches and much less accurate.</param>
+    /// <param name="tuning">Chooses among kernels with the same bits; null: those that are usually fastest.</param>
     /// <exception cref="ArgumentException">The machine does not have the tier.</exception>
-    public MultiScaleKernels(KernelTier? tier = null, int passes = 2)
+    public MultiScaleKernels(KernelTier? tier = null, int passes = 2, KernelTuning? tuning = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(passes, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(passes, 2);
         Tier = CpuFeatures.Resolve(tier);
         Passes = passes;
+        Tuning = tuning;
         dot = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
         tile = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
         pair = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * PairKernel.MaxTokens];
@@ -169,6 +172,9 @@ public sealed class MultiScaleKernels : IDisposable
             }
         }
     }
+
+    /// <summary>Chooses among kernels with the same bits, or null.</summary>
+    internal KernelTuning? Tuning { get; }
 
     /// <summary>Whether groups of tokens are multiplied in AMX tiles.</summary>
     internal bool HasTiles { get; }

@@ -32,40 +32,33 @@ internal sealed unsafe class MatrixPlacement : IDisposable
     }
 
     /// <summary>What a precision means on this machine.</summary>
-    /// <param name="precision">The precision.</param>
+    /// <param name="options">The precision, and who chooses kernels.</param>
     /// <param name="team">Who packs.</param>
     /// <param name="store">Keeps the kernels.</param>
     /// <param name="source">The files.</param>
-    /// <param name="progress">Told the share of bytes that have their place, from 0 to 1.</param>
-    public static MatrixPlacement Create(MatrixPrecision precision, ComputeTeam team, WeightStore store, ModelSource source, IProgress<double>? progress)
+    public static MatrixPlacement Create(ModelLoadOptions options, ComputeTeam team, WeightStore store, ModelSource source)
     {
-        if (precision is MatrixPrecision.Int8 or MatrixPrecision.Int8OnePass)
+        MatrixPrecision precision = options.Precision;
+        if (precision == MatrixPrecision.Fast && PackedKernels.TryCreate(null, out PackedKernels? kernels, out _))
         {
-            var split = new MultiScaleKernels(passes: precision == MatrixPrecision.Int8 ? 2 : 1);
-            store.Keep(split);
-            return new MatrixPlacement(null, split, team, source, progress);
+            store.Keep(kernels);
+            return new MatrixPlacement(kernels, null, team, source, options.Progress);
         }
 
-        if (precision == MatrixPrecision.Fast)
+        if (precision != MatrixPrecision.Exact)
         {
-            if (PackedKernels.TryCreate(null, out PackedKernels? kernels, out _))
+            // Fast without bfloat16 dot products: integers are the fastest way, if there are instructions for those.
+            var split = new MultiScaleKernels(passes: precision == MatrixPrecision.Int8OnePass ? 1 : 2, tuning: options.Tuning);
+            if (precision != MatrixPrecision.Fast || split.IsGenerated)
             {
-                store.Keep(kernels);
-                return new MatrixPlacement(kernels, null, team, source, progress);
+                store.Keep(split);
+                return new MatrixPlacement(null, split, team, source, options.Progress);
             }
 
-            // Without bfloat16 dot products, integers are the fastest way, if there are instructions for those.
-            var integers = new MultiScaleKernels();
-            if (integers.IsGenerated)
-            {
-                store.Keep(integers);
-                return new MatrixPlacement(null, integers, team, source, progress);
-            }
-
-            integers.Dispose();
+            split.Dispose();
         }
 
-        return new MatrixPlacement(null, null, team, source, progress);
+        return new MatrixPlacement(null, null, team, source, options.Progress);
     }
 
     /// <summary>Waits for what runs beside the packing. A kernel that could not be made is tried again, and its failure told, where it is needed.</summary>

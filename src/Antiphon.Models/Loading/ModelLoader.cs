@@ -41,7 +41,7 @@ public static class ModelLoader
             ModelSpec spec = Adjusted(WithHead(mapping, source), options);
             CheckVocabulary(source, spec);
             ComputeTeam team = options.Team ?? (ownTeam = new ComputeTeam(options.Threads == 0 ? Environment.ProcessorCount : options.Threads));
-            using MatrixPlacement placement = MatrixPlacement.Create(options.Precision, team, store, source, options.Progress);
+            using MatrixPlacement placement = MatrixPlacement.Create(options, team, store, source);
             ModelWeights weights = new WeightBinder(spec, new WeightReader(source, mapping.Tensors, store, adapters, placement)).Bind();
             adapters.RequireAllUsed();
             var backend = new CpuBackend(spec, weights, team, options.KvFormat, options.RecurrentSnapshotBytes, options.Precision == MatrixPrecision.Fast);

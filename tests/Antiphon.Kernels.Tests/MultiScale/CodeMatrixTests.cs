@@ -1,4 +1,5 @@
 using Antiphon.Kernels.MultiScale;
+using Antiphon.Kernels.Tuning;
 using Antiphon.Kernels.Tests.Matrices;
 
 namespace Antiphon.Kernels.Tests.MultiScale;
@@ -95,6 +96,43 @@ public sealed unsafe class CodeMatrixTests
                 }
             }
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void Tuning_tries_every_plan_and_changes_no_bit(KernelTier tier, TensorFormat format)
+    {
+        Random random = new((int)format);
+        int columns = Math.Max(64, format.BlockElements());
+        const int Rows = 16 * 41;
+        Require(tier, 2).Dispose();
+        using ComputeTeam two = new(2);
+        KernelTuning tuning = new(null, tier, two.Size);
+        using MultiScaleKernels kernels = new(tier, 2, tuning);
+        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
+        using Activations x = new();
+        using Activations part = new();
+        RandomWeights.Fill(x, 60, columns, random);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, two);
+            float[] expected = Define(format, bytes, Rows, x, 2);
+            foreach (int count in new[] { 1, 2, 4, 5, 7, 13, 30, 60 })
+            {
+                Copy(x, part, 0, count, out _);
+                int calls = 0;
+                do
+                {
+                    AssertSame(expected.AsSpan(0, count * Rows), Multiply(matrix, part, Rows, two));
+                    Assert.True(++calls <= 10 * (TuningUnit.Rounds + 1), "the choice is never made");
+                }
+                while (!tuning.Settled);
+
+                AssertSame(expected.AsSpan(0, count * Rows), Multiply(matrix, part, Rows, two));
+            }
+        }
+
+        Assert.Equal(kernels.IsGenerated ? ProductPlan.Classes : 0, tuning.Operations.Count(o => o.Choice is not null));
     }
 
     [Theory]
