@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using Antiphon.Kernels.Jit;
-using Antiphon.Kernels.Tuning;
 using Antiphon.Kernels.Packed;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Kernels.MultiScale;
 
@@ -17,7 +17,7 @@ namespace Antiphon.Kernels.MultiScale;
 public sealed class MultiScaleKernels : IDisposable
 {
     private readonly Lock gate = new();
-    private readonly WeightArena arena = new();
+    private readonly PackedArena arena = new();
     private readonly GeneratedCode?[] dot;
     private readonly GeneratedCode?[] tile;
     private readonly GeneratedCode?[] pair;
@@ -146,18 +146,31 @@ public sealed class MultiScaleKernels : IDisposable
         }
 
         long strips = ((long)rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows;
-        byte* memory = arena.Take(checked(strips * layout.StripBytes(columns)), out object owner);
+        byte* memory = arena.Take(checked(strips * layout.StripBytes(columns)), out PackedMemory owner);
         CodePacker.Pack(layout, rows, columns, data, memory, team);
         return new CodeMatrix(this, layout, rows, columns, memory, owner, 0);
     }
 
-    /// <summary>Generates now what matrices of some formats will need for single tokens, rather than at their first products.</summary>
+    /// <summary>Generates now what matrices of some formats will need for single tokens and prompts, rather than at their first products.</summary>
     /// <param name="formats">The formats; those without integer codes are passed over.</param>
     public void Prepare(IEnumerable<TensorFormat> formats)
     {
         foreach (CodeLayout layout in formats.Distinct().Select(CodeLayout.Find).OfType<CodeLayout>().Where(_ => IsGenerated))
         {
             Dot(layout, 1);
+            if (HasTiles)
+            {
+                Tile(layout, SplitForm.GroupTokens);
+            }
+            else
+            {
+                Panel(layout, BlockProducts.MaxStrips, BlockProducts.MaxTokens);
+            }
+
+            if (!HasTiles || !layout.IsPlain)
+            {
+                Unpack(layout);
+            }
         }
     }
 

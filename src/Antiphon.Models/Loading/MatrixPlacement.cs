@@ -24,10 +24,16 @@ internal sealed unsafe class MatrixPlacement : IDisposable
         this.source = source;
         this.progress = progress;
         allBytes = source.Tensors.Sum(tensor => tensor.ByteCount);
-        if (rounded is not null)
+        if (rounded is not null || split is not null)
         {
             // While weights are packed, another thread reads on in the file and makes the code that the first step will need.
-            ahead = Task.Run(() => Prepare(rounded, source));
+            ahead = Task.Run(() =>
+            {
+                ReadAhead(source);
+                IEnumerable<TensorFormat> formats = source.Tensors.Where(tensor => tensor.Shape.Count > 1).Select(tensor => tensor.Format);
+                rounded?.Prepare(formats);
+                split?.Prepare(formats);
+            });
         }
     }
 
@@ -91,7 +97,7 @@ internal sealed unsafe class MatrixPlacement : IDisposable
         return packed ?? WeightMatrix.Create(format, rows, columns, data, bytes);
     }
 
-    private static void Prepare(PackedKernels kernels, ModelSource source)
+    private static void ReadAhead(ModelSource source)
     {
         if (source.IsFileMapping)
         {
@@ -100,7 +106,5 @@ internal sealed unsafe class MatrixPlacement : IDisposable
                 PackedMemory.ReadAhead((byte*)tensor.Data, tensor.ByteCount);
             }
         }
-
-        kernels.Prepare(source.Tensors.Where(tensor => tensor.Shape.Count > 1).Select(tensor => tensor.Format));
     }
 }

@@ -1,6 +1,6 @@
 using Antiphon.Kernels.MultiScale;
-using Antiphon.Kernels.Tuning;
 using Antiphon.Kernels.Tests.Matrices;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Kernels.Tests.MultiScale;
 
