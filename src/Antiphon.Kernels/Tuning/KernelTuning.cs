@@ -21,7 +21,7 @@ public sealed class KernelTuning
     private readonly string machine;
     private readonly Dictionary<string, string> known;
     private readonly Dictionary<string, TuningUnit> units = [];
-    private bool changed;
+    private readonly Dictionary<string, string> made = [];
 
     /// <summary>Reads what is known of this machine.</summary>
     /// <param name="path">The file, which need not exist; null: choices are made anew and not kept.</param>
@@ -62,45 +62,28 @@ public sealed class KernelTuning
         }
     }
 
-    /// <summary>Writes the choices, if any was made since the last time. Those of other machines in the file stay.</summary>
+    /// <summary>Writes the choices that were made since the last time. What else is in the file stays: other machines, and other models' operations.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public void Save()
     {
         lock (gate)
         {
-            if (path is null || !changed)
+            if (path is null || made.Count == 0)
             {
                 return;
             }
 
             Dictionary<string, Dictionary<string, string>> machines = Read(path);
-            machines[machine] = known;
-            Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
-            string temporary = $"{path}.{Environment.ProcessId}";
-            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write))
-            using (var writer = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true }))
+            Dictionary<string, string> choices = machines.GetValueOrDefault(machine) ?? [];
+            foreach ((string key, string choice) in made)
             {
-                writer.WriteStartObject();
-                writer.WriteNumber("version", Version);
-                writer.WriteStartObject("machines");
-                foreach ((string name, Dictionary<string, string> choices) in machines.OrderBy(m => m.Key, StringComparer.Ordinal))
-                {
-                    writer.WriteStartObject(name);
-                    foreach ((string key, string choice) in choices.OrderBy(c => c.Key, StringComparer.Ordinal))
-                    {
-                        writer.WriteString(key, choice);
-                    }
-
-                    writer.WriteEndObject();
-                }
-
-                writer.WriteEndObject();
-                writer.WriteEndObject();
+                choices[key] = choice;
             }
 
-            File.Move(temporary, path, overwrite: true);
-            changed = false;
+            machines[machine] = choices;
+            Write(path, machines);
+            made.Clear();
         }
     }
 
@@ -112,10 +95,11 @@ public sealed class KernelTuning
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public static void Forget(string? path, KernelTier tier, int threads)
     {
-        var tuning = new KernelTuning(path, tier, threads);
-        tuning.changed = tuning.known.Count > 0;
-        tuning.known.Clear();
-        tuning.Save();
+        Dictionary<string, Dictionary<string, string>> machines = Read(path);
+        if (path is not null && machines.Remove(Machine(tier, threads)))
+        {
+            Write(path, machines);
+        }
     }
 
     /// <summary>The unit of an operation on a shape, the same for all matrices of that shape.</summary>
@@ -142,14 +126,41 @@ public sealed class KernelTuning
         {
             lock (gate)
             {
-                known[unit.Key] = unit.Candidates[unit.Choice];
-                changed = true;
+                made[unit.Key] = unit.Candidates[unit.Choice];
             }
         }
     }
 
     private static string Machine(KernelTier tier, int threads) =>
         $"{CpuFeatures.Current.Name}, {tier.ToString().ToLowerInvariant()}, {threads} {(threads == 1 ? "thread" : "threads")}";
+
+    private static void Write(string path, Dictionary<string, Dictionary<string, string>> machines)
+    {
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
+        string temporary = $"{path}.{Environment.ProcessId}";
+        using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write))
+        using (var writer = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true }))
+        {
+            writer.WriteStartObject();
+            writer.WriteNumber("version", Version);
+            writer.WriteStartObject("machines");
+            foreach ((string name, Dictionary<string, string> choices) in machines.OrderBy(m => m.Key, StringComparer.Ordinal))
+            {
+                writer.WriteStartObject(name);
+                foreach ((string key, string choice) in choices.OrderBy(c => c.Key, StringComparer.Ordinal))
+                {
+                    writer.WriteString(key, choice);
+                }
+
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndObject();
+            writer.WriteEndObject();
+        }
+
+        File.Move(temporary, path, overwrite: true);
+    }
 
     private static Dictionary<string, Dictionary<string, string>> Read(string? path)
     {

@@ -76,6 +76,23 @@ public sealed class KernelTuningTests : IDisposable
         Assert.Equal("b", Assert.Single(second.Operations).Choice);
         Assert.Equal(-1, new KernelTuning(File, KernelTier.Portable, 2).Unit("x", ["a", "newer"]).Choice);
         Assert.Equal([File], Directory.GetFiles(Path.GetDirectoryName(File)!));
+
+        KernelTuning.Forget(File, KernelTier.Portable, 2);
+        Assert.Equal(-1, new KernelTuning(File, KernelTier.Portable, 2).Unit("x", ["a", "b"]).Choice);
+        Assert.Equal(0, new KernelTuning(File, KernelTier.Portable, 1).Unit("x", ["a", "b"]).Choice);
+    }
+
+    [Fact]
+    public void Two_models_that_are_tuned_at_once_keep_each_others_choices()
+    {
+        KernelTuning first = new(File, KernelTier.Portable, 2);
+        KernelTuning second = new(File, KernelTier.Portable, 2);
+        Settle(first, "x", ["a", "b"], 1);
+        Settle(second, "y", ["a", "b"], 1);
+        first.Save();
+        second.Save();
+        KernelTuning both = new(File, KernelTier.Portable, 2);
+        Assert.Equal((1, 1), (both.Unit("x", ["a", "b"]).Choice, both.Unit("y", ["a", "b"]).Choice));
     }
 
     [Theory]
