@@ -34,7 +34,13 @@ public sealed class HttpThroughputTests(ITestOutputHelper output)
         {
             using var client = new LoadClient(address, null, null, chat: false);
             double tokensPerWord = await LoadGenerator.TokensPerWordAsync(client, 1, cancellationToken);
-            await HttpAsync(0);
+
+            // Warm: for some ten seconds .NET compiles what it meets often, on the same processors.
+            for (int round = 0; round < (AllOfIt ? 3 : 1); round++)
+            {
+                await HttpAsync(-1 - round);
+            }
+
             List<(double Alone, double Whole, double Streaming)> measured = [];
             for (int round = 1; round <= rounds; round++)
             {
@@ -47,8 +53,11 @@ public sealed class HttpThroughputTests(ITestOutputHelper output)
             output.WriteLine(
                 $"{Streams} streams of {PromptTokens} + {tokens} tokens, {rounds} rounds: the model alone {SpeedTest.Median(measured.Select(m => m.Alone)):f1} tokens/s; over HTTP "
                 + $"{SpeedTest.Median(measured.Select(m => m.Whole)):f1} prompts included = {ratio:f2} x ({string.Join(", ", measured.Select(m => $"{m.Whole / m.Alone:f2}"))}); "
-                + $"from the first token on {SpeedTest.Median(measured.Select(m => m.Streaming / m.Alone)):f2} x");
-            Assert.True(ratio >= (AllOfIt ? 0.9 : 0.1), $"over HTTP only {ratio:f2} of the model's speed");
+                + $"from the first token on {SpeedTest.Median(measured.Select(m => m.Streaming / m.Alone)):f2} x ({string.Join(", ", measured.Select(m => $"{m.Streaming / m.Alone:f2}"))})");
+
+            // The steps of prompts are no step of sixteen answers: what HTTP costs shows from the first token on.
+            double share = SpeedTest.Median(measured.Select(m => m.Streaming / m.Alone));
+            Assert.True(share >= (AllOfIt ? 0.9 : 0.1), $"over HTTP only {share:f2} of the model's speed");
 
             async Task<(double Whole, double Streaming)> HttpAsync(int round)
             {

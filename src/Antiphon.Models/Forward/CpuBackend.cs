@@ -25,7 +25,7 @@ internal sealed unsafe class CpuBackend : IBackend
     /// <param name="team">Who computes.</param>
     /// <param name="kvFormat">How keys and values are cached.</param>
     /// <param name="snapshotBytes">Bytes for snapshots of recurrent state.</param>
-    /// <param name="fast">Whether attention takes the fast path where there is one.</param>
+    /// <param name="fast">Whether products are rounded for speed; attention then takes the fast path where there is one, over a cache of bfloat16.</param>
     public CpuBackend(ModelSpec spec, ModelWeights weights, ComputeTeam team, KvFormat kvFormat, long snapshotBytes, bool fast = false)
     {
         this.spec = spec;
@@ -55,7 +55,9 @@ internal sealed unsafe class CpuBackend : IBackend
 
         rows = new StepRows([.. ropes]);
         context = new LayerContext(team, rows, spec.Width, fast);
-        this.kvFormat = kvFormat == KvFormat.Auto && !context.Attention.HasFastPath ? KvFormat.F32 : kvFormat;
+
+        // Where attention has no fast path, half the bytes still make it faster, and rounded keys and values suit rounded products.
+        this.kvFormat = kvFormat == KvFormat.Auto && !fast ? KvFormat.F32 : kvFormat;
         mixtures = new MixtureLayer(spec.Width);
     }
 

@@ -67,6 +67,9 @@ internal sealed unsafe class MatrixPlacement : IDisposable
         return new MatrixPlacement(null, null, team, source, options.Progress);
     }
 
+    /// <summary>Whether matrices are multiplied as they are in their file.</summary>
+    public bool IsExact => rounded is null && split is null;
+
     /// <summary>Waits for what runs beside the packing. A kernel that could not be made is tried again, and its failure told, where it is needed.</summary>
     public void Dispose() => ahead?.ContinueWith(static task => task.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).Wait();
 

@@ -69,7 +69,7 @@ public enum MatrixPrecision
 /// <summary>How keys and values are kept in a cache.</summary>
 public enum KvFormat
 {
-    /// <summary>What attention reads best: bfloat16 where it takes the fast path (which rounds keys and values to that anyway), else 32 bits.</summary>
+    /// <summary>bfloat16 where <see cref="MatrixPrecision.Fast"/> rounds products (but for latent vectors and layers with a soft-cap), else 32 bits.</summary>
     Auto = 0,
 
     /// <summary>32 bits: exact.</summary>

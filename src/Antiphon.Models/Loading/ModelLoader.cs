@@ -44,7 +44,8 @@ public static class ModelLoader
             using MatrixPlacement placement = MatrixPlacement.Create(options, team, store, source);
             ModelWeights weights = new WeightBinder(spec, new WeightReader(source, mapping.Tensors, store, adapters, placement)).Bind();
             adapters.RequireAllUsed();
-            var backend = new CpuBackend(spec, weights, team, options.KvFormat, options.RecurrentSnapshotBytes, options.Precision == MatrixPrecision.Fast);
+            bool rounds = options.Precision == MatrixPrecision.Fast && !placement.IsExact;
+            var backend = new CpuBackend(spec, weights, team, options.KvFormat, options.RecurrentSnapshotBytes, rounds);
             return new LoadedModel(source, spec, backend, EndTokens(source, spec), store, ownTeam);
         }
         catch (OverflowException e)

@@ -58,28 +58,34 @@ public sealed class LatencyTests(ITestOutputHelper output)
 
         await Task.Delay(500);
         List<double> first = [];
+        List<double> waited = [];
         for (int n = 0; n < (AllOfIt ? 200 : 20); n++)
         {
+            long steps = model.Engine.GetStatistics().Steps;
             first.Add(await FirstTokenAsync(Submit(model, 3000 + n, 24, 1)));
+            waited.Add(model.Engine.GetStatistics().Steps - steps);
             await Task.Delay(n * 37 % 100);
         }
 
         await enough.CancelAsync();
         await Task.WhenAll([.. longs, .. streams]);
         first.Sort();
+        waited.Sort();
         between.Sort();
         whole.Sort();
         double median = At(between, 0.5);
         output.WriteLine(
             $"with prompts of {LongPrompt} tokens under way all the time and 4 answers running: time to first token of {first.Count} prompts of 24 tokens "
             + $"p50 {At(first, 0.5):f1} ms, p99 {At(first, 0.99):f1} ms; between tokens of the answers ({between.Count}) p50 {median:f1} ms, p99 {At(between, 0.99):f1} ms "
-            + $"= {At(between, 0.99) / median:f2} x; first token p99 = {At(first, 0.99) / median:f2} steps; of the long prompts p50 {At(whole, 0.5):f1} ms");
+            + $"= {At(between, 0.99) / median:f2} x; steps until the first token p50 {At(waited, 0.5)}, p99 {At(waited, 0.99)}; of the long prompts p50 {At(whole, 0.5):f1} ms");
 
+        // The step under way, with a chunk of a long prompt, and one of its own: counted, so that a busy machine does not matter. Where the test's own threads have to wait for
+        // a processor, another step may pass before it has sent its prompt or seen its token.
+        Assert.True(At(waited, 0.9) <= 2, $"a tenth of the short prompts waited for {At(waited, 0.9)} steps or more");
         if (AllOfIt)
         {
-            // The time between an answer's tokens is that of a step with a chunk of a long prompt. A short prompt waits for the step under way, and has one of its own.
+            Assert.True(At(first, 0.99) <= 2 * At(between, 0.99), "the slowest short prompts took longer than two of the slowest steps");
             Assert.True(At(between, 0.99) <= 2 * median, "the slowest tokens of running answers took more than twice the median");
-            Assert.True(At(first, 0.99) <= 2 * At(between, 0.99), "the slowest short prompts waited for more than two steps");
         }
 
         // Two steps for a short prompt, and many for a long one.
