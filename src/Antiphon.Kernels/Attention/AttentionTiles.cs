@@ -43,6 +43,19 @@ internal static unsafe class AttentionTiles<T>
         state[0] = float.NegativeInfinity;
     }
 
+    /// <summary>scores = cap * tanh(scores / cap).</summary>
+    /// <param name="scores">Scores.</param>
+    /// <param name="count">Number of scores; a multiple of 16.</param>
+    /// <param name="cap">The cap, above zero.</param>
+    public static void SoftCap(float* scores, int count, float cap)
+    {
+        T caps = T.Broadcast(cap);
+        for (int i = 0; i < count; i += 16)
+        {
+            (LaneMath<T>.Tanh(T.Load(scores + i) / caps) * caps).Store(scores + i);
+        }
+    }
+
     /// <summary>scores[q, k] = scale * (query q . key k).</summary>
     /// <param name="queries">Query rows, <paramref name="size"/> floats each.</param>
     /// <param name="count">Number of queries.</param>

@@ -69,7 +69,7 @@ internal readonly unsafe struct FewQueries<T>
                     float* row = scores + (q * TileRows);
                     if (problem.Shape.SoftCap > 0)
                     {
-                        SoftCap(row);
+                        AttentionTiles<T>.SoftCap(row, TileRows, problem.Shape.SoftCap);
                     }
 
                     Hide(slice, item.Row + (q / item.Heads), start, row);
@@ -112,15 +112,6 @@ internal readonly unsafe struct FewQueries<T>
                 PlainRows<T, F32Values<T>>.Decode((byte*)source, problem.Shape.KeySize, queries, 16);
                 queries += keySize;
             }
-        }
-    }
-
-    private void SoftCap(float* scores)
-    {
-        T cap = T.Broadcast(problem.Shape.SoftCap);
-        for (int i = 0; i < TileRows; i += 16)
-        {
-            (LaneMath<T>.Tanh(T.Load(scores + i) / cap) * cap).Store(scores + i);
         }
     }
 

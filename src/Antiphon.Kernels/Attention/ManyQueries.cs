@@ -71,7 +71,12 @@ internal readonly unsafe struct ManyQueries<T>
                     {
                         QueryLanes<T>.Score(
                             group.Queries, group.Width, keys, (rows + TileReader<T>.RowStep - 1) & -TileReader<T>.RowStep, keySize, problem.Shape.Scale, group.Scores, temporary);
-                        SoftCap(group);
+                        if (problem.Shape.SoftCap > 0)
+                        {
+                            AttentionTiles<T>.SoftCap(group.Scores, TileRows * group.Width, problem.Shape.SoftCap);
+                        }
+
+
                         Hide(item, slice, group, lane, start);
                         QueryLanes<T>.Weigh(group.Scores, group.Width, group.SegmentGreatest, group.SegmentSums, group.Factors, temporary);
                     }
@@ -188,18 +193,6 @@ internal readonly unsafe struct ManyQueries<T>
                 float* scores = group.Scores + (k * group.Width) + column;
                 T row = T.Broadcast(k);
                 T.IfLess(row, first, hidden, T.IfLess(last, row, hidden, T.Load(scores))).Store(scores);
-            }
-        }
-    }
-
-    private void SoftCap(in Group group)
-    {
-        if (problem.Shape.SoftCap > 0)
-        {
-            T cap = T.Broadcast(problem.Shape.SoftCap);
-            for (int i = 0; i < TileRows * group.Width; i += 16)
-            {
-                (LaneMath<T>.Tanh(T.Load(group.Scores + i) / cap) * cap).Store(group.Scores + i);
             }
         }
     }

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace Antiphon.Kernels;
 
@@ -90,12 +91,12 @@ internal static unsafe class PlainRows<T, TValues>
         {
             T input = T.Load(x + i);
             nint at = i * TValues.Bytes;
-            if (System.Runtime.Intrinsics.X86.Sse.IsSupported)
+            if (Sse.IsSupported)
             {
                 byte* next = source + (4 * at) + ahead;
                 for (int line = 0; line < 4 * Lanes * TValues.Bytes; line += 64)
                 {
-                    System.Runtime.Intrinsics.X86.Sse.Prefetch0(next + line);
+                    Sse.Prefetch0(next + line);
                 }
             }
 

@@ -10,7 +10,7 @@ internal sealed class TileKernels
     private static readonly Lazy<TileKernels> Narrow = new(() => new TileKernels(KernelTier.Avx2));
     private static readonly Lazy<TileKernels> Wide = new(() => new TileKernels(KernelTier.Avx512));
 
-    private readonly Lock gate = new();
+    private readonly CodeShelf shelf = new();
     private readonly KernelTier tier;
     private readonly bool isAllowed;
     private readonly GeneratedCode?[] codes;
@@ -64,22 +64,8 @@ internal sealed class TileKernels
     /// <summary>Runs the kernel for a group of tokens.</summary>
     public unsafe void Run(int tokens, TileWeights form, TileArguments* arguments) => Get(tokens, form).Run(arguments);
 
-    private GeneratedCode Get(int tokens, TileWeights form)
-    {
-        ref GeneratedCode? place = ref codes[((int)form * (MostTokens + 1)) + tokens];
-        if (Volatile.Read(ref place) is { } existing)
-        {
-            return existing;
-        }
-
-        lock (gate)
-        {
-            if (place is null)
-            {
-                Volatile.Write(ref place, TileKernel.Generate(tokens, tier, form));
-            }
-
-            return place;
-        }
-    }
+    private GeneratedCode Get(int tokens, TileWeights form) => shelf.Get(
+        ref codes[((int)form * (MostTokens + 1)) + tokens],
+        (tokens, tier, form),
+        static of => TileKernel.Generate(of.tokens, of.tier, of.form));
 }

@@ -49,8 +49,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return 0;
         }
 
-        long start = Stopwatch.GetTimestamp();
         ProductPlan plan = first.Plan(x.Rows, products.Length, out TuningUnit? unit, out int candidate);
+        long start = unit is null ? 0 : Stopwatch.GetTimestamp();
         Products work = default;
         int count = 0;
         while (count < Math.Min(products.Length, MaxTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels)

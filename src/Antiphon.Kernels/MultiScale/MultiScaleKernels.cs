@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Antiphon.Kernels.Jit;
 using Antiphon.Kernels.Packed;
 using Antiphon.Kernels.Tuning;
@@ -16,14 +15,13 @@ namespace Antiphon.Kernels.MultiScale;
 /// </remarks>
 public sealed class MultiScaleKernels : IDisposable
 {
-    private readonly Lock gate = new();
+    private readonly CodeShelf shelf = new();
     private readonly PackedArena arena = new();
     private readonly GeneratedCode?[] dot;
     private readonly GeneratedCode?[] tile;
     private readonly GeneratedCode?[] pair;
     private readonly GeneratedCode?[] panel;
     private readonly GeneratedCode?[] unpack;
-    private long generationTicks;
 
     /// <summary>The kernels for a tier.</summary>
     /// <param name="tier">The tier; null: <see cref="CpuFeatures.DefaultTier"/>.</param>
@@ -77,7 +75,7 @@ public sealed class MultiScaleKernels : IDisposable
     public string? Reason { get; }
 
     /// <summary>Time spent on generating code so far.</summary>
-    public TimeSpan GenerationTime => Stopwatch.GetElapsedTime(0, Volatile.Read(ref generationTicks));
+    public TimeSpan GenerationTime => shelf.GenerationTime;
 
     /// <summary>What has been generated so far, for people: operation, format, shape class and bytes of code.</summary>
     public IReadOnlyList<GeneratedKernel> Generated
@@ -175,16 +173,7 @@ public sealed class MultiScaleKernels : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        lock (gate)
-        {
-            foreach (GeneratedCode? code in (ReadOnlySpan<GeneratedCode?>)[.. dot, .. tile, .. pair, .. panel, .. unpack])
-            {
-                code?.Dispose();
-            }
-        }
-    }
+    public void Dispose() => shelf.Free([.. dot, .. tile, .. pair, .. panel, .. unpack]);
 
     /// <summary>Chooses among kernels with the same bits, or null.</summary>
     internal KernelTuning? Tuning { get; }
@@ -192,48 +181,28 @@ public sealed class MultiScaleKernels : IDisposable
     /// <summary>Whether groups of tokens are multiplied in AMX tiles.</summary>
     internal bool HasTiles { get; }
 
-    internal GeneratedCode Tile(CodeLayout layout, int tokens) => Get(
+    internal GeneratedCode Tile(CodeLayout layout, int tokens) => shelf.Get(
         ref tile[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],
         (layout, tokens, Passes),
         static of => TileKernel.Generate(of.layout, of.tokens, of.Passes));
 
-    internal GeneratedCode Unpack(CodeLayout layout) => Get(
+    internal GeneratedCode Unpack(CodeLayout layout) => shelf.Get(
         ref unpack[CodeLayout.Layouts.IndexOf(layout)],
         (layout, starts: !HasTiles),
         static of => UnpackKernel.Generate(of.layout, of.starts));
 
-    internal GeneratedCode Pair(CodeLayout layout, int strips, int tokens) => Get(
+    internal GeneratedCode Pair(CodeLayout layout, int strips, int tokens) => shelf.Get(
         ref pair[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * PairKernel.MaxTokens) + tokens - 1],
         (layout, strips, tokens, Passes),
         static of => PairKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
 
-    internal GeneratedCode Panel(CodeLayout layout, int strips, int tokens) => Get(
+    internal GeneratedCode Panel(CodeLayout layout, int strips, int tokens) => shelf.Get(
         ref panel[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * BlockProducts.MaxTokens) + tokens - 1],
         (layout, strips, tokens, Passes),
         static of => PanelKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
 
-    internal GeneratedCode Dot(CodeLayout layout, int tokens) => Get(
+    internal GeneratedCode Dot(CodeLayout layout, int tokens) => shelf.Get(
         ref dot[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],
         (layout, tokens, Passes),
         static of => DotKernel.Generate(of.layout, of.tokens, of.Passes));
-
-    private GeneratedCode Get<TKey>(ref GeneratedCode? place, TKey key, Func<TKey, GeneratedCode> generate)
-    {
-        if (Volatile.Read(ref place) is { } existing)
-        {
-            return existing;
-        }
-
-        lock (gate)
-        {
-            if (place is null)
-            {
-                long start = Stopwatch.GetTimestamp();
-                Volatile.Write(ref place, generate(key));
-                generationTicks += Stopwatch.GetTimestamp() - start;
-            }
-
-            return place;
-        }
-    }
 }

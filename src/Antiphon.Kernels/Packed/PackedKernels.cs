@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using Antiphon.Kernels.Jit;
 
@@ -14,13 +13,12 @@ namespace Antiphon.Kernels.Packed;
 /// </remarks>
 public sealed class PackedKernels : IDisposable
 {
-    private readonly Lock gate = new();
+    private readonly CodeShelf shelf = new();
     private readonly PackedArena arena = new();
     private readonly GeneratedCode?[] stream;
     private readonly GeneratedCode?[] expand;
     private readonly GeneratedCode?[] panel = new GeneratedCode?[4];
     private readonly GeneratedCode?[] vector;
-    private long generationTicks;
 
     private PackedKernels(KernelTier tier)
     {
@@ -35,17 +33,15 @@ public sealed class PackedKernels : IDisposable
         }
 
         // Made at once: if the system denies executable memory, this is where it shows.
-        long start = Stopwatch.GetTimestamp();
-        InputRows = InputKernels.GenerateRows();
-        InputTiles = InputKernels.GenerateTiles();
-        generationTicks = Stopwatch.GetTimestamp() - start;
+        InputRows = shelf.Make(0, static _ => InputKernels.GenerateRows());
+        InputTiles = shelf.Make(0, static _ => InputKernels.GenerateTiles());
     }
 
     /// <summary>The instruction set that the kernels use: <see cref="KernelTier.Amx"/> or <see cref="KernelTier.Avx512"/>.</summary>
     public KernelTier Tier { get; }
 
     /// <summary>Time spent on generating code so far.</summary>
-    public TimeSpan GenerationTime => Stopwatch.GetElapsedTime(0, Volatile.Read(ref generationTicks));
+    public TimeSpan GenerationTime => shelf.GenerationTime;
 
     internal GeneratedCode InputRows { get; }
 
@@ -176,48 +172,19 @@ public sealed class PackedKernels : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        lock (gate)
-        {
-            foreach (GeneratedCode? code in (ReadOnlySpan<GeneratedCode?>)[.. stream, .. expand, .. panel, .. vector, InputRows, InputTiles])
-            {
-                code?.Dispose();
-            }
-        }
-    }
+    public void Dispose() => shelf.Free([.. stream, .. expand, .. panel, .. vector, InputRows, InputTiles]);
 
     internal GeneratedCode Stream(PackedFormat format, int groups) =>
-        Get(ref stream[(Index(format) * AmxStreamKernel.MaxGroups) + groups - 1], (format, groups), static of => AmxStreamKernel.Generate(of.format, of.groups));
+        shelf.Get(ref stream[(Index(format) * AmxStreamKernel.MaxGroups) + groups - 1], (format, groups), static of => AmxStreamKernel.Generate(of.format, of.groups));
 
-    internal GeneratedCode Expand(PackedFormat format) => Get(ref expand[Index(format)], format, ExpandKernel.Generate);
+    internal GeneratedCode Expand(PackedFormat format) => shelf.Get(ref expand[Index(format)], format, ExpandKernel.Generate);
 
     internal GeneratedCode Panel(int strips, int groups) =>
-        Get(ref panel[(2 * strips) + groups - 3], (strips, groups), static of => AmxPanelKernel.Generate(of.strips, of.groups));
+        shelf.Get(ref panel[(2 * strips) + groups - 3], (strips, groups), static of => AmxPanelKernel.Generate(of.strips, of.groups));
 
-    internal GeneratedCode Vector(PackedFormat format) => Get(ref vector[Index(format)], format, Avx512Kernel.Generate);
+    internal GeneratedCode Vector(PackedFormat format) => shelf.Get(ref vector[Index(format)], format, Avx512Kernel.Generate);
 
     private static int Index(PackedFormat format) => PackedFormat.Formats.IndexOf(format);
-
-    private GeneratedCode Get<TKey>(ref GeneratedCode? place, TKey key, Func<TKey, GeneratedCode> generate)
-    {
-        if (Volatile.Read(ref place) is { } existing)
-        {
-            return existing;
-        }
-
-        lock (gate)
-        {
-            if (place is null)
-            {
-                long start = Stopwatch.GetTimestamp();
-                Volatile.Write(ref place, generate(key));
-                generationTicks += Stopwatch.GetTimestamp() - start;
-            }
-
-            return place;
-        }
-    }
 }
 
 /// <summary>A kernel that was generated.</summary>
