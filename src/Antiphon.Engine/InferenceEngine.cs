@@ -26,7 +26,7 @@ public sealed class InferenceEngine : IAsyncDisposable, IDisposable
         EmbeddingWidth = backend.Width;
         CanGenerate = backend.HasHead;
         breakers = new BreakerTokens(text, VocabularySize);
-        int blocks = PoolSize.Blocks(Options, backend, PoolSize.FreeBytes());
+        int blocks = PoolSize.Blocks(Options, backend, Math.Max(0, PoolSize.FreeBytes() - backend.PendingBytes));
         ContextLength = (int)Math.Min(Math.Min(backend.ContextLength, Options.ContextLength ?? int.MaxValue), (long)blocks * Options.BlockSize);
         if (ContextLength < 2)
         {

@@ -302,6 +302,7 @@ public sealed class LanguageModel : IAsyncDisposable
                 Threads = options.Threads ?? 0,
                 Tuning = tuning,
                 Precision = options.Precision,
+                PackInBackground = options.PackInBackground,
                 Adapters = options.Adapters,
                 Progress = new WeightProgress(progress, reading, cancellationToken),
             });

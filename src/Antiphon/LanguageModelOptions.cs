@@ -20,6 +20,12 @@ public sealed record LanguageModelOptions
     /// </summary>
     public MatrixPrecision Precision { get; init; } = MatrixPrecision.Fast;
 
+    /// <summary>
+    /// Whether rearranging goes on while the model is already in use: it is ready in a fraction of a second, and the first answer waits for what is not done yet.
+    /// False: loading ends when everything is rearranged. Default true. No answer depends on it.
+    /// </summary>
+    public bool PackInBackground { get; init; } = true;
+
     /// <summary>The engine: cache, batch, queue.</summary>
     public EngineOptions Engine { get; init; } = new();
 

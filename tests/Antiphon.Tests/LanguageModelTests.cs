@@ -153,6 +153,36 @@ public sealed class LanguageModelTests(TalesFixture tales)
         Assert.Equal("other", other.Name);
     }
 
+    [Theory]
+    [InlineData(MatrixPrecision.Fast)]
+    [InlineData(MatrixPrecision.Int8)]
+    public async Task Packing_in_the_background_changes_no_answer(MatrixPrecision precision)
+    {
+        List<string> answers = [];
+        foreach (bool background in (bool[])[false, true, true])
+        {
+            await using LanguageModel own = await Tales.LoadAsync(new LanguageModelOptions { Precision = precision, PackInBackground = background });
+            answers.Add((await Answer.Of(own.GenerateAsync(Answer.Story, Answer.Greedy with { MaxTokens = 30 }))).Text);
+        }
+
+        Assert.Single(answers.Distinct());
+    }
+
+    [Fact]
+    public async Task A_model_that_is_still_packing_can_be_disposed()
+    {
+        for (int i = 0; i < 10; i++)
+        {
+            LanguageModel own = await Tales.LoadAsync(new LanguageModelOptions { Precision = MatrixPrecision.Int8 });
+            Task<Answer>? answer = i % 2 == 0 ? null : Answer.Of(own.GenerateAsync(Answer.Story, Answer.Greedy));
+            await own.DisposeAsync();
+            if (answer is not null)
+            {
+                await Assert.ThrowsAsync<EngineStoppedException>(() => answer);
+            }
+        }
+    }
+
     [Fact]
     public async Task Loading_reports_progress_and_can_be_stopped()
     {

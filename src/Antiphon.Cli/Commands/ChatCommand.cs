@@ -23,7 +23,7 @@ internal static class ChatCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string? path = parsed.GetValue(words) is [string given] ? given : null;
-            await using LanguageModel language = await session.LoadAsync(path, model.Read(parsed), cancellationToken).ConfigureAwait(false);
+            await using LanguageModel language = await session.LoadAsync(path, model.Read(parsed, packInBackground: true), cancellationToken).ConfigureAwait(false);
             var chat = new Conversation(session, language, sampling.Read(parsed, language.DefaultSampling), parsed.GetValue(system));
             await chat.RunAsync(cancellationToken).ConfigureAwait(false);
             return ExitCode.Success;

@@ -23,8 +23,11 @@ internal sealed class ModelOptions
     }
 
     /// <summary>Reads them.</summary>
-    public LanguageModelOptions Read(ParseResult parsed) => new()
+    /// <param name="parsed">The command line.</param>
+    /// <param name="packInBackground">Whether the model may rearrange its weights while it is already in use, which pays where a person begins to type; else a bar shows how far it is.</param>
+    public LanguageModelOptions Read(ParseResult parsed, bool packInBackground = false) => new()
     {
+        PackInBackground = packInBackground,
         Threads = parsed.GetValue(threads),
         Precision = precision.Read(parsed),
         TuningFile = Antiphon.Cli.TuningFile.Path,

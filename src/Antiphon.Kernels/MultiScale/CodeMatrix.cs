@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Packed;
 using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Kernels.MultiScale;
@@ -17,8 +18,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
     private readonly MultiScaleKernels kernels;
     private readonly CodeLayout layout;
-    private readonly byte* strips;
-    private readonly object owner;
+    private readonly PackedStrips strips;
     private readonly long firstRow;
     private TuningUnit?[]? units;
 
@@ -28,15 +28,13 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     /// <param name="rows">Rows of the view.</param>
     /// <param name="columns">Columns.</param>
     /// <param name="strips">The strips of the whole matrix.</param>
-    /// <param name="owner">Keeps the strips alive.</param>
     /// <param name="firstRow">The view's first row in it.</param>
-    public CodeMatrix(MultiScaleKernels kernels, CodeLayout layout, int rows, int columns, byte* strips, object owner, long firstRow)
+    public CodeMatrix(MultiScaleKernels kernels, CodeLayout layout, int rows, int columns, PackedStrips strips, long firstRow)
         : base(layout.Format, rows, columns)
     {
         this.kernels = kernels;
         this.layout = layout;
         this.strips = strips;
-        this.owner = owner;
         this.firstRow = firstRow;
     }
 
@@ -49,14 +47,20 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return 0;
         }
 
-        ProductPlan plan = first.Plan(x.Rows, products.Length, out TuningUnit? unit, out int candidate);
-        long start = unit is null ? 0 : Stopwatch.GetTimestamp();
-        Products work = default;
         int count = 0;
         while (count < Math.Min(products.Length, MaxTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels)
         {
-            matrix.Add(ref work, plan, x, products[count].Output, products[count].Stride, team);
+            // Before anybody looks at the clock.
+            _ = matrix.strips.Packed;
             count++;
+        }
+
+        ProductPlan plan = first.Plan(x.Rows, products.Length, out TuningUnit? unit, out int candidate);
+        long start = unit is null ? 0 : Stopwatch.GetTimestamp();
+        Products work = default;
+        foreach (MatrixOutput product in products[..count])
+        {
+            ((CodeMatrix)product.Matrix).Add(ref work, plan, x, product.Output, product.Stride, team);
         }
 
         work.Cut(team.Size);
@@ -83,7 +87,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
         destination = destination[..Columns];
         long at = firstRow + row;
-        byte* strip = strips + (at / CodeLayout.StripRows * layout.StripBytes(Columns));
+        byte* strip = strips.Packed + (at / CodeLayout.StripRows * layout.StripBytes(Columns));
         int lane = (int)(at % CodeLayout.StripRows);
         for (int first = 0; first < Columns; first += layout.BlockColumns)
         {
@@ -96,7 +100,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             }
         }
 
-        GC.KeepAlive(owner);
+        GC.KeepAlive(strips);
     }
 
     /// <inheritdoc/>
@@ -107,7 +111,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
         }
 
-        return new CodeMatrix(kernels, layout, rowCount, Columns, strips, owner, this.firstRow + firstRow);
+        return new CodeMatrix(kernels, layout, rowCount, Columns, strips, this.firstRow + firstRow);
     }
 
     /// <summary>How to make the next product.</summary>
@@ -171,7 +175,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             Output = y,
             Stride = stride,
         };
-        work.Weights = strips + (firstStrip * work.StripBytes);
+        work.Weights = strips.Packed + (firstStrip * work.StripBytes);
 
         // Here rather than in the chunks, which would wait for each other.
         switch (plan.Kind)

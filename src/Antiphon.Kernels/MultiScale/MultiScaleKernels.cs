@@ -133,20 +133,33 @@ public sealed class MultiScaleKernels : IDisposable
     /// <exception cref="InsufficientMemoryException">There is no memory for the packed matrix.</exception>
     public unsafe WeightMatrix Pack(TensorFormat format, int rows, int columns, byte* data, long length, ComputeTeam team)
     {
-        CodeLayout layout = CodeLayout.Find(format) ?? throw new NotSupportedException($"{format} has no integer codes: use WeightMatrix.Create");
-        ArgumentOutOfRangeException.ThrowIfNegative(rows);
-        ArgumentOutOfRangeException.ThrowIfLessThan(columns, 1);
         ArgumentNullException.ThrowIfNull(team);
-        long needed = checked(format.ByteCount(columns) * rows);
-        if (needed > length)
-        {
-            throw new ArgumentException($"a {format} matrix of {rows} x {columns} needs {needed} bytes, there are {length}", nameof(length));
-        }
+        CodeLayout layout = Check(format, rows, columns, length);
+        PackedStrips strips = arena.Take(ByteCount(layout, rows, columns));
+        CodePacker.Pack(layout, rows, columns, data, strips.Place, team);
+        return new CodeMatrix(this, layout, rows, columns, strips, 0);
+    }
 
-        long strips = ((long)rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows;
-        byte* memory = arena.Take(checked(strips * layout.StripBytes(columns)), out PackedMemory owner);
-        CodePacker.Pack(layout, rows, columns, data, memory, team);
-        return new CodeMatrix(this, layout, rows, columns, memory, owner, 0);
+    /// <summary>As <see cref="Pack(TensorFormat, int, int, byte*, long, ComputeTeam)"/>, but the weights are packed later; whoever needs them waits until they are.</summary>
+    /// <param name="format">A format that <see cref="Supports"/> names.</param>
+    /// <param name="rows">Number of output features.</param>
+    /// <param name="columns">Number of input features; whole blocks, at least one.</param>
+    /// <param name="data">The first block in file layout, valid until they are packed or the queue is disposed.</param>
+    /// <param name="length">Bytes from <paramref name="data"/> on that may be read.</param>
+    /// <param name="queue">Who packs.</param>
+    /// <param name="packed">Called when they are packed and <paramref name="data"/> is not needed any more.</param>
+    public unsafe WeightMatrix Pack(TensorFormat format, int rows, int columns, byte* data, long length, PackingQueue queue, Action packed)
+    {
+        ArgumentNullException.ThrowIfNull(queue);
+        CodeLayout layout = Check(format, rows, columns, length);
+        long bytes = ByteCount(layout, rows, columns);
+        PackedStrips strips = arena.Take(bytes);
+        queue.Add(strips, bytes, team =>
+        {
+            CodePacker.Pack(layout, rows, columns, data, strips.Place, team);
+            packed();
+        });
+        return new CodeMatrix(this, layout, rows, columns, strips, 0);
     }
 
     /// <summary>Generates now what matrices of some formats will need for single tokens and prompts, rather than at their first products.</summary>
@@ -205,4 +218,17 @@ public sealed class MultiScaleKernels : IDisposable
         ref dot[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],
         (layout, tokens, Passes),
         static of => DotKernel.Generate(of.layout, of.tokens, of.Passes));
+
+    private static CodeLayout Check(TensorFormat format, int rows, int columns, long length)
+    {
+        CodeLayout layout = CodeLayout.Find(format) ?? throw new NotSupportedException($"{format} has no integer codes: use WeightMatrix.Create");
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfLessThan(columns, 1);
+        long needed = checked(format.ByteCount(columns) * rows);
+        return needed <= length ? layout
+            : throw new ArgumentException($"a {format} matrix of {rows} x {columns} needs {needed} bytes, there are {length}", nameof(length));
+    }
+
+    private static long ByteCount(CodeLayout layout, int rows, int columns) =>
+        checked(((long)rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows * layout.StripBytes(columns));
 }

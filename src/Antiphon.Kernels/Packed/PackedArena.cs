@@ -18,15 +18,14 @@ internal sealed unsafe class PackedArena
 
     /// <summary>Takes zeroed memory, aligned to a page.</summary>
     /// <param name="bytes">Bytes.</param>
-    /// <param name="owner">Keeps it alive.</param>
     /// <exception cref="InsufficientMemoryException">There is no such memory.</exception>
-    public byte* Take(long bytes, out PackedMemory owner)
+    public PackedStrips Take(long bytes)
     {
         // What would leave much of a piece empty gets one of its own.
         if (bytes > PieceBytes / 4)
         {
-            owner = new PackedMemory(bytes);
-            return owner.Pointer;
+            var own = new PackedMemory(bytes);
+            return new PackedStrips(own.Pointer, own);
         }
 
         lock (gate)
@@ -37,8 +36,7 @@ internal sealed unsafe class PackedArena
                 used = 0;
             }
 
-            owner = piece;
-            byte* taken = piece.Pointer + used;
+            var taken = new PackedStrips(piece.Pointer + used, piece);
             used += (bytes + Alignment - 1) & -Alignment;
             return taken;
         }

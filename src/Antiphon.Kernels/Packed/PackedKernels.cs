@@ -96,19 +96,33 @@ public sealed class PackedKernels : IDisposable
     /// <exception cref="InsufficientMemoryException">There is no memory for the packed matrix.</exception>
     public unsafe WeightMatrix Pack(TensorFormat format, int rows, int columns, byte* data, long length, ComputeTeam team)
     {
-        PackedFormat packed = PackedFormat.Find(format) ?? throw new NotSupportedException($"{format} has no packed form: use WeightMatrix.Create");
-        ArgumentOutOfRangeException.ThrowIfNegative(rows);
-        ArgumentOutOfRangeException.ThrowIfLessThan(columns, 1);
-        long needed = checked(format.ByteCount(columns) * rows);
-        if (needed > length)
-        {
-            throw new ArgumentException($"a {format} matrix of {rows} x {columns} needs {needed} bytes, there are {length}", nameof(length));
-        }
+        ArgumentNullException.ThrowIfNull(team);
+        PackedFormat layout = Check(format, rows, columns, length);
+        PackedStrips strips = arena.Take(ByteCount(layout, rows, columns));
+        TilePacker.Pack(layout, rows, columns, data, strips.Place, team);
+        return new PackedMatrix(this, layout, rows, columns, strips, 0);
+    }
 
-        long strips = ((long)rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows;
-        byte* memory = arena.Take(checked(strips * packed.StripBytes(columns)), out PackedMemory owner);
-        TilePacker.Pack(packed, rows, columns, data, memory, team);
-        return new PackedMatrix(this, packed, rows, columns, memory, owner, 0);
+    /// <summary>As <see cref="Pack(TensorFormat, int, int, byte*, long, ComputeTeam)"/>, but the weights are packed later; whoever needs them waits until they are.</summary>
+    /// <param name="format">A format that <see cref="Supports"/> names.</param>
+    /// <param name="rows">Number of output features.</param>
+    /// <param name="columns">Number of input features; whole blocks, at least one.</param>
+    /// <param name="data">The first block in file layout, valid until they are packed or the queue is disposed.</param>
+    /// <param name="length">Bytes from <paramref name="data"/> on that may be read.</param>
+    /// <param name="queue">Who packs.</param>
+    /// <param name="packed">Called when they are packed and <paramref name="data"/> is not needed any more.</param>
+    public unsafe WeightMatrix Pack(TensorFormat format, int rows, int columns, byte* data, long length, PackingQueue queue, Action packed)
+    {
+        ArgumentNullException.ThrowIfNull(queue);
+        PackedFormat layout = Check(format, rows, columns, length);
+        long bytes = ByteCount(layout, rows, columns);
+        PackedStrips strips = arena.Take(bytes);
+        queue.Add(strips, bytes, team =>
+        {
+            TilePacker.Pack(layout, rows, columns, data, strips.Place, team);
+            packed();
+        });
+        return new PackedMatrix(this, layout, rows, columns, strips, 0);
     }
 
     /// <summary>Generates now what matrices of some formats will need, rather than at their first products.</summary>
@@ -183,6 +197,19 @@ public sealed class PackedKernels : IDisposable
         shelf.Get(ref panel[(2 * strips) + groups - 3], (strips, groups), static of => AmxPanelKernel.Generate(of.strips, of.groups));
 
     internal GeneratedCode Vector(PackedFormat format) => shelf.Get(ref vector[Index(format)], format, Avx512Kernel.Generate);
+
+    private static PackedFormat Check(TensorFormat format, int rows, int columns, long length)
+    {
+        PackedFormat layout = PackedFormat.Find(format) ?? throw new NotSupportedException($"{format} has no packed form: use WeightMatrix.Create");
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfLessThan(columns, 1);
+        long needed = checked(format.ByteCount(columns) * rows);
+        return needed <= length ? layout
+            : throw new ArgumentException($"a {format} matrix of {rows} x {columns} needs {needed} bytes, there are {length}", nameof(length));
+    }
+
+    private static long ByteCount(PackedFormat layout, int rows, int columns) =>
+        checked(((long)rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows * layout.StripBytes(columns));
 
     private static int Index(PackedFormat format) => PackedFormat.Formats.IndexOf(format);
 }

@@ -23,8 +23,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
 
     private readonly PackedKernels kernels;
     private readonly PackedFormat format;
-    private readonly byte* strips;
-    private readonly object owner;
+    private readonly PackedStrips strips;
     private readonly long firstRow;
 
     /// <summary>A view of packed rows.</summary>
@@ -33,15 +32,13 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
     /// <param name="rows">Rows of the view.</param>
     /// <param name="columns">Columns.</param>
     /// <param name="strips">The strips of the whole matrix.</param>
-    /// <param name="owner">Keeps the strips alive.</param>
     /// <param name="firstRow">The view's first row in it.</param>
-    public PackedMatrix(PackedKernels kernels, PackedFormat format, int rows, int columns, byte* strips, object owner, long firstRow)
+    public PackedMatrix(PackedKernels kernels, PackedFormat format, int rows, int columns, PackedStrips strips, long firstRow)
         : base(format.Format, rows, columns)
     {
         this.kernels = kernels;
         this.format = format;
         this.strips = strips;
-        this.owner = owner;
         this.firstRow = firstRow;
     }
 
@@ -80,7 +77,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
         destination = destination[..Columns];
         long at = firstRow + row;
-        byte* strip = strips + (at / PackedFormat.StripRows * format.StripBytes(Columns));
+        byte* strip = strips.Packed + (at / PackedFormat.StripRows * format.StripBytes(Columns));
         Span<float> values = stackalloc float[PackedFormat.TileColumns];
         for (int step = 0; destination.Length > 0; step++)
         {
@@ -90,7 +87,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             destination = destination[count..];
         }
 
-        GC.KeepAlive(owner);
+        GC.KeepAlive(strips);
     }
 
     /// <inheritdoc/>
@@ -101,7 +98,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
         }
 
-        return new PackedMatrix(kernels, format, rowCount, Columns, strips, owner, this.firstRow + firstRow);
+        return new PackedMatrix(kernels, format, rowCount, Columns, strips, this.firstRow + firstRow);
     }
 
     private void Add(ref Products products, Activations x, float* y, int stride, ComputeTeam team)
@@ -134,7 +131,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             Output = y,
             Stride = stride,
         };
-        work.Weights = strips + (firstStrip * work.StripBytes);
+        work.Weights = strips.Packed + (firstStrip * work.StripBytes);
         if (kernels.Tier != KernelTier.Amx)
         {
             work.Kernel = kernels.Vector(format);

@@ -1,4 +1,5 @@
 using Antiphon.Kernels;
+using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Models;
 
@@ -8,6 +9,7 @@ internal sealed unsafe class CpuBackend : IBackend
     private readonly ModelSpec spec;
     private readonly ModelWeights weights;
     private readonly ComputeTeam team;
+    private readonly PackingQueue? packing;
     private readonly KvFormat kvFormat;
     private readonly long snapshotBytes;
     private readonly RecurrentLayout? recurrent;
@@ -26,8 +28,10 @@ internal sealed unsafe class CpuBackend : IBackend
     /// <param name="kvFormat">How keys and values are cached.</param>
     /// <param name="snapshotBytes">Bytes for snapshots of recurrent state.</param>
     /// <param name="fast">Whether products are rounded for speed; attention then takes the fast path where there is one, over a cache of bfloat16.</param>
-    public CpuBackend(ModelSpec spec, ModelWeights weights, ComputeTeam team, KvFormat kvFormat, long snapshotBytes, bool fast = false)
+    /// <param name="packing">Who is still packing weights; null: nobody.</param>
+    public CpuBackend(ModelSpec spec, ModelWeights weights, ComputeTeam team, KvFormat kvFormat, long snapshotBytes, bool fast = false, PackingQueue? packing = null)
     {
+        this.packing = packing;
         this.spec = spec;
         this.weights = weights;
         this.team = team;
@@ -69,6 +73,9 @@ internal sealed unsafe class CpuBackend : IBackend
 
     public int ContextLength => spec.ContextLength;
 
+    public long PendingBytes => packing?.PendingBytes ?? 0;
+
+    /// <inheritdoc/>
     public long CacheBytesPerToken => CpuKvCache.BytesPerToken(spec, kvFormat);
 
     public KvCache CreateCache(int blockSize, int blockCount) => new CpuKvCache(spec, kvFormat, recurrent, snapshotBytes, blockSize, blockCount);

@@ -18,6 +18,9 @@ public interface IBackend : IDisposable
     /// <summary>Bytes of cache that one token takes, over all layers.</summary>
     long CacheBytesPerToken { get; }
 
+    /// <summary>Bytes of memory that it will still take, beside caches, for what was promised already: weights that are being rearranged.</summary>
+    long PendingBytes => 0;
+
     /// <summary>Creates a cache for sequences of this model.</summary>
     /// <param name="blockSize">Tokens in a block.</param>
     /// <param name="blockCount">Blocks in the pool.</param>

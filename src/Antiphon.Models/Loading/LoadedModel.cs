@@ -6,15 +6,17 @@ namespace Antiphon.Models;
 public sealed class LoadedModel : IDisposable
 {
     private readonly WeightStore store;
+    private readonly MatrixPlacement placement;
     private readonly ComputeTeam? ownTeam;
 
-    internal LoadedModel(ModelSource source, ModelSpec spec, IBackend backend, IReadOnlyList<int> endTokens, WeightStore store, ComputeTeam? ownTeam)
+    internal LoadedModel(ModelSource source, ModelSpec spec, IBackend backend, IReadOnlyList<int> endTokens, WeightStore store, MatrixPlacement placement, ComputeTeam? ownTeam)
     {
         Source = source;
         Spec = spec;
         Backend = backend;
         EosTokenIds = endTokens;
         this.store = store;
+        this.placement = placement;
         this.ownTeam = ownTeam;
     }
 
@@ -36,6 +38,7 @@ public sealed class LoadedModel : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        placement.Dispose();
         Backend.Dispose();
         ownTeam?.Dispose();
         store.Dispose();

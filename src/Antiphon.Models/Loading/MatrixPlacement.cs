@@ -12,20 +12,23 @@ internal sealed unsafe class MatrixPlacement : IDisposable
     private readonly ComputeTeam team;
     private readonly ModelSource source;
     private readonly IProgress<double>? progress;
+    private readonly PackingQueue? queue;
     private readonly Task? ahead;
     private readonly long allBytes;
     private long placedBytes;
 
-    private MatrixPlacement(PackedKernels? rounded, MultiScaleKernels? split, ComputeTeam team, ModelSource source, IProgress<double>? progress)
+    private MatrixPlacement(PackedKernels? rounded, MultiScaleKernels? split, ComputeTeam team, ModelSource source, ModelLoadOptions options)
     {
         this.rounded = rounded;
         this.split = split;
         this.team = team;
         this.source = source;
-        this.progress = progress;
+        progress = options.Progress;
         allBytes = source.Tensors.Sum(tensor => tensor.ByteCount);
         if (rounded is not null || split is not null)
         {
+            queue = options.PackInBackground ? new PackingQueue(team.Size) : null;
+
             // While weights are packed, another thread reads on in the file and makes the code that the first step will need.
             ahead = Task.Run(() =>
             {
@@ -48,7 +51,7 @@ internal sealed unsafe class MatrixPlacement : IDisposable
         if (precision == MatrixPrecision.Fast && PackedKernels.TryCreate(null, out PackedKernels? kernels, out _))
         {
             store.Keep(kernels);
-            return new MatrixPlacement(kernels, null, team, source, options.Progress);
+            return new MatrixPlacement(kernels, null, team, source, options);
         }
 
         if (precision != MatrixPrecision.Exact)
@@ -58,20 +61,40 @@ internal sealed unsafe class MatrixPlacement : IDisposable
             if (precision != MatrixPrecision.Fast || split.IsGenerated)
             {
                 store.Keep(split);
-                return new MatrixPlacement(null, split, team, source, options.Progress);
+                return new MatrixPlacement(null, split, team, source, options);
             }
 
             split.Dispose();
         }
 
-        return new MatrixPlacement(null, null, team, source, options.Progress);
+        return new MatrixPlacement(null, null, team, source, options);
     }
 
     /// <summary>Whether matrices are multiplied as they are in their file.</summary>
     public bool IsExact => rounded is null && split is null;
 
-    /// <summary>Waits for what runs beside the packing. A kernel that could not be made is tried again, and its failure told, where it is needed.</summary>
-    public void Dispose() => ahead?.ContinueWith(static task => task.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).Wait();
+    /// <summary>Packs behind the model's back; null: everything is packed, or nothing is to be.</summary>
+    public PackingQueue? Queue => queue;
+
+    /// <summary>All matrices have their place. Returns once they are packed, unless that happens in the background.</summary>
+    public void Finish()
+    {
+        if (queue is null)
+        {
+            AwaitAhead();
+        }
+        else
+        {
+            queue.Close();
+        }
+    }
+
+    /// <summary>Stops packing and waits for what runs beside it. To be called before anything that is needed for it is freed.</summary>
+    public void Dispose()
+    {
+        queue?.Dispose();
+        AwaitAhead();
+    }
 
     /// <summary>Makes the matrix of a tensor.</summary>
     /// <param name="format">Its format.</param>
@@ -82,23 +105,35 @@ internal sealed unsafe class MatrixPlacement : IDisposable
     /// <param name="exact">Whether it stays as it is: small differences would change what follows (routers), or it is changed next (adapters).</param>
     public WeightMatrix Place(TensorFormat format, int rows, int columns, byte* data, long bytes, bool exact)
     {
-        WeightMatrix? packed = null;
-        if (!exact && columns > 0)
+        WeightMatrix? packed = exact || columns == 0 ? null
+            : rounded is not null && PackedKernels.Supports(format) ? queue is null
+                ? rounded.Pack(format, rows, columns, data, bytes, team)
+                : rounded.Pack(format, rows, columns, data, bytes, queue, () => Release(data, bytes))
+            : split is not null && MultiScaleKernels.Supports(format) ? queue is null
+                ? split.Pack(format, rows, columns, data, bytes, team)
+                : split.Pack(format, rows, columns, data, bytes, queue, () => Release(data, bytes))
+            : null;
+        if (packed is not null && queue is null)
         {
-            packed = rounded is not null && PackedKernels.Supports(format) ? rounded.Pack(format, rows, columns, data, bytes, team)
-                : split is not null && MultiScaleKernels.Supports(format) ? split.Pack(format, rows, columns, data, bytes, team)
-                : null;
-        }
-
-        if (packed is not null && source.IsFileMapping)
-        {
-            PackedMemory.ReleaseFilePages(data, bytes);
+            Release(data, bytes);
         }
 
         placedBytes += bytes;
         progress?.Report(Math.Min(1, placedBytes / (double)Math.Max(1, allBytes)));
         return packed ?? WeightMatrix.Create(format, rows, columns, data, bytes);
     }
+
+    /// <summary>What has been packed need not stay in memory twice.</summary>
+    private void Release(byte* data, long bytes)
+    {
+        if (source.IsFileMapping)
+        {
+            PackedMemory.ReleaseFilePages(data, bytes);
+        }
+    }
+
+    /// <summary>A kernel that could not be made is tried again, and its failure told, where it is needed.</summary>
+    private void AwaitAhead() => ahead?.ContinueWith(static task => task.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).Wait();
 
     private static void ReadAhead(ModelSource source)
     {

@@ -24,6 +24,12 @@ public sealed record ModelLoadOptions
     /// </summary>
     public KernelTuning? Tuning { get; init; }
 
+    /// <summary>
+    /// Whether weights that <see cref="Precision"/> rearranges are rearranged while the model is already in use: it is ready sooner, and first answers wait for the weights
+    /// that they need. Default false: a loaded model is quick at once.
+    /// </summary>
+    public bool PackInBackground { get; init; }
+
     /// <summary>Folders of PEFT adapters that are merged into the weights, one after the other.</summary>
     public IReadOnlyList<string> Adapters { get; init; } = [];
 

@@ -34,6 +34,7 @@ public static class ModelLoader
         ArgumentOutOfRangeException.ThrowIfNegative(options.ContextLength, nameof(options));
         var store = new WeightStore();
         ComputeTeam? ownTeam = null;
+        MatrixPlacement? placement = null;
         try
         {
             using var adapters = new AdapterMerger(options.Adapters);
@@ -41,12 +42,13 @@ public static class ModelLoader
             ModelSpec spec = Adjusted(WithHead(mapping, source), options);
             CheckVocabulary(source, spec);
             ComputeTeam team = options.Team ?? (ownTeam = new ComputeTeam(options.Threads == 0 ? Environment.ProcessorCount : options.Threads));
-            using MatrixPlacement placement = MatrixPlacement.Create(options, team, store, source);
+            placement = MatrixPlacement.Create(options, team, store, source);
             ModelWeights weights = new WeightBinder(spec, new WeightReader(source, mapping.Tensors, store, adapters, placement)).Bind();
             adapters.RequireAllUsed();
+            placement.Finish();
             bool rounds = options.Precision == MatrixPrecision.Fast && !placement.IsExact;
-            var backend = new CpuBackend(spec, weights, team, options.KvFormat, options.RecurrentSnapshotBytes, rounds);
-            return new LoadedModel(source, spec, backend, EndTokens(source, spec), store, ownTeam);
+            var backend = new CpuBackend(spec, weights, team, options.KvFormat, options.RecurrentSnapshotBytes, rounds, placement.Queue);
+            return new LoadedModel(source, spec, backend, EndTokens(source, spec), store, placement, ownTeam);
         }
         catch (OverflowException e)
         {
@@ -61,6 +63,7 @@ public static class ModelLoader
 
         void Clean()
         {
+            placement?.Dispose();
             ownTeam?.Dispose();
             store.Dispose();
         }

@@ -1,4 +1,5 @@
 using Antiphon.Kernels.MultiScale;
+using Antiphon.Kernels.Packed;
 using Antiphon.Kernels.Tests.Matrices;
 using Antiphon.Kernels.Tuning;
 
@@ -195,7 +196,7 @@ public sealed unsafe class CodeMatrixTests
                 CodePacker.Pack(layout, rows, columns, data, memory.Pointer, team);
             }
 
-            CodeMatrix matrix = new(kernels, layout, rows, columns, memory.Pointer, memory, 0);
+            CodeMatrix matrix = new(kernels, layout, rows, columns, new PackedStrips(memory.Pointer, memory), 0);
             foreach (int count in new[] { 1, 12, 20, 50 })
             {
                 RandomWeights.Fill(x, count, columns, random);

@@ -9,14 +9,15 @@ public sealed unsafe class PackedArenaTests
     {
         PackedArena arena = new();
         Random random = new(3);
-        List<(nint Start, long Bytes, PackedMemory Owner)> taken = [];
+        List<(nint Start, long Bytes, IDisposable Owner)> taken = [];
         foreach (long bytes in (long[])[1, 4096, 4097, 65L << 20, .. Enumerable.Range(0, 40).Select(_ => random.NextInt64(1, 20 << 20))])
         {
-            byte* at = arena.Take(bytes, out PackedMemory owner);
+            PackedStrips strips = arena.Take(bytes);
+            byte* at = strips.Packed;
             Assert.Equal(0, (nint)at % 4096);
             Assert.Equal(0, at[0] | at[bytes - 1]);
             at[0] = at[bytes - 1] = 1;
-            taken.Add(((nint)at, bytes, owner));
+            taken.Add(((nint)at, bytes, (IDisposable)strips.Owner));
         }
 
         taken.Sort((a, b) => a.Start.CompareTo(b.Start));

@@ -127,7 +127,7 @@ public sealed unsafe class PackedMatrixTests
                 TilePacker.Pack(packed, rows, columns, data, memory.Pointer, team);
             }
 
-            PackedMatrix matrix = new(kernels, packed, rows, columns, memory.Pointer, memory, 0);
+            PackedMatrix matrix = new(kernels, packed, rows, columns, new PackedStrips(memory.Pointer, memory), 0);
             foreach (int count in new[] { 1, 20, 80 })
             {
                 RandomWeights.Fill(x, count, columns, random);
