@@ -15,7 +15,7 @@ internal sealed unsafe class Scene : IDisposable
     private readonly ComputeTeam team;
     private readonly PagedAttention attention;
     private readonly PeakProbe? probe;
-    private readonly NativeBuffer<byte> pool = new(PoolBytes);
+    private readonly NativeBuffer<byte> pool = new(PoolBytes, hugePages: true);
     private readonly NativeBuffer<float> queries;
     private readonly NativeBuffer<float> outputs;
     private readonly NativeBuffer<int> blocks;

@@ -14,6 +14,8 @@ internal readonly unsafe struct FewQueries<T>
     private readonly int valueSize;
     private readonly int stateFloats;
     private readonly bool shared;
+    private readonly delegate*<float*, int, byte**, int, byte**, int, float, float*, void> score;
+    private readonly delegate*<float*, int, byte**, int, byte**, int, float*, int, void> addValues;
 
     public FewQueries(in AttentionProblem problem, in TileReader<T> keyReader, in TileReader<T> valueReader)
     {
@@ -24,6 +26,18 @@ internal readonly unsafe struct FewQueries<T>
         keySize = keyReader.PaddedSize;
         valueSize = shared ? keySize : valueReader.PaddedSize;
         stateFloats = AttentionTiles.StateFloats(problem.Shape.ValueSize);
+        score = keyReader.LocatedFormat switch
+        {
+            TensorFormat.F32 => &CachedRows<T, F32Values<T>>.Score,
+            TensorFormat.F16 => &CachedRows<T, F16Values<T>>.Score,
+            _ => &CachedRows<T, BF16Values<T>>.Score,
+        };
+        addValues = (shared ? keyReader : valueReader).LocatedFormat switch
+        {
+            TensorFormat.F32 => &CachedRows<T, F32Values<T>>.AddValues,
+            TensorFormat.F16 => &CachedRows<T, F16Values<T>>.AddValues,
+            _ => &CachedRows<T, BF16Values<T>>.AddValues,
+        };
     }
 
     public void Execute(in AttentionItem item, ComputeTeam team, int worker)
@@ -35,8 +49,12 @@ internal readonly unsafe struct FewQueries<T>
         float* scores = queries + (count * keySize);
         float* states = scores + (count * TileRows);
         float* totals = states + (count * stateFloats);
-        float* keys = totals + (count * stateFloats);
-        float* values = shared ? keys : keys + (TileRows * keySize);
+        float* keyRoom = totals + (count * stateFloats);
+        float* valueRoom = keyRoom + (TileRows * keySize);
+
+        // Where the rows of a tile are, of every second one in the same half: keys, then values.
+        byte** located = stackalloc byte*[4 * TileRows];
+        int toValues = shared ? 0 : TileRows;
         ReadQueries(item, slice, queries);
         for (int q = 0; q < count; q++)
         {
@@ -46,6 +64,7 @@ internal readonly unsafe struct FewQueries<T>
         int end = slice.Visible is null ? slice.FirstRow + item.Row + item.Rows : slice.FirstRow + slice.Rows;
         int head = item.Head / (problem.Shape.QueryHeads / problem.Shape.KeyValueHeads);
         int firstTile = slice.FirstVisible(item.Row, item.Rows, problem.Shape.Window) / TileRows;
+        Locate(slice, head, Math.Max(firstTile, item.Segment * TilesPerSegment), end, keyRoom, valueRoom, located);
         for (int segment = Math.Max(item.Segment, firstTile / TilesPerSegment); segment < item.SegmentEnd; segment++)
         {
             for (int q = 0; q < count; q++)
@@ -57,13 +76,16 @@ internal readonly unsafe struct FewQueries<T>
             {
                 int start = tile * TileRows;
                 int rows = Math.Min(TileRows, end - start);
-                keyReader.Read(slice.Blocks, head, start, rows, end, keys);
+                byte** keys = Half(located, tile);
+                byte** next = Half(located, tile + 1);
+                keyReader.Fill(slice.Blocks, head, start, rows, end, keyRoom);
                 if (!shared)
                 {
-                    valueReader.Read(slice.Blocks, head, start, rows, end, values);
+                    valueReader.Fill(slice.Blocks, head, start, rows, end, valueRoom);
                 }
 
-                AttentionTiles<T>.Score(queries, count, keys, keySize, (rows + 3) & ~3, keySize, problem.Shape.Scale, scores);
+                Locate(slice, head, tile + 1, end, keyRoom, valueRoom, located);
+                score(queries, count, keys, (rows + 3) & ~3, next, keySize, problem.Shape.Scale, scores);
                 for (int q = 0; q < count; q++)
                 {
                     float* row = scores + (q * TileRows);
@@ -76,7 +98,7 @@ internal readonly unsafe struct FewQueries<T>
                     AttentionTiles<T>.Weigh(row, states + (q * stateFloats), stateFloats - 16);
                 }
 
-                AddValues(scores, values, rows, states, count);
+                addValues(scores, count, keys + toValues, rows, next + toValues, stateFloats - 16, states, stateFloats);
             }
 
             for (int q = 0; q < count; q++)
@@ -99,8 +121,17 @@ internal readonly unsafe struct FewQueries<T>
         }
     }
 
-    private void AddValues(float* weights, float* values, int rows, float* states, int count) =>
-        AttentionTiles<T>.AddValues(weights, values, rows, valueSize, stateFloats - 16, states, stateFloats, count);
+    private static byte** Half(byte** located, int tile) => located + ((tile & 1) * 2 * TileRows);
+
+    private void Locate(in AttentionSlice slice, int head, int tile, int end, float* keyRoom, float* valueRoom, byte** located)
+    {
+        byte** rows = Half(located, tile);
+        keyReader.Locate(slice.Blocks, head, tile * TileRows, end, keyRoom, rows);
+        if (!shared)
+        {
+            valueReader.Locate(slice.Blocks, head, tile * TileRows, end, valueRoom, rows + TileRows);
+        }
+    }
 
     private void ReadQueries(in AttentionItem item, in AttentionSlice slice, float* queries)
     {
@@ -122,8 +153,16 @@ internal readonly unsafe struct FewQueries<T>
         {
             int low = Math.Clamp(slice.FirstPosition(row, problem.Shape.Window) - start, 0, TileRows);
             int high = (int)Math.Clamp((long)slice.Position(row) + 1 - start, 0, TileRows);
-            new Span<float>(scores, low).Fill(float.NegativeInfinity);
-            new Span<float>(scores + high, TileRows - high).Fill(float.NegativeInfinity);
+            if (low > 0)
+            {
+                new Span<float>(scores, low).Fill(float.NegativeInfinity);
+            }
+
+            if (high < TileRows)
+            {
+                new Span<float>(scores + high, TileRows - high).Fill(float.NegativeInfinity);
+            }
+
             return;
         }
 

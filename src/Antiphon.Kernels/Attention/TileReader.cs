@@ -37,6 +37,42 @@ internal readonly unsafe struct TileReader<T>
     /// <summary>Floats in a row that was read; those behind its values are zeros.</summary>
     public int PaddedSize { get; }
 
+    /// <summary>The format of rows that were located: the cache's, or float32 where rows are no whole number of vectors, so that they have to be read first.</summary>
+    public TensorFormat LocatedFormat => IsWhole ? pool.Format : TensorFormat.F32;
+
+    private bool IsWhole => size == PaddedSize;
+
+    /// <summary>Tells where the rows of a tile are.</summary>
+    /// <param name="blocks">The sequence's blocks.</param>
+    /// <param name="head">The key head.</param>
+    /// <param name="start">First row.</param>
+    /// <param name="end">The row behind the last that there is; from there on, the last is told again. Nothing is told of a tile that begins behind it.</param>
+    /// <param name="room">Where <see cref="Fill"/> puts rows.</param>
+    /// <param name="rows">Receives where a tile's rows are.</param>
+    public void Locate(int* blocks, int head, int start, int end, float* room, byte** rows)
+    {
+        if (start >= end)
+        {
+            return;
+        }
+
+        Cursor row = IsWhole ? new(this, blocks, head, start) : default;
+        int count = Math.Min(AttentionTiles.TileRows, end - start);
+        for (int i = 0; i < AttentionTiles.TileRows; i++)
+        {
+            rows[i] = !IsWhole ? (byte*)(room + (i * PaddedSize)) : i < count ? row.Next(this, blocks, head) : rows[i - 1];
+        }
+    }
+
+    /// <summary>Reads a tile to where <see cref="Locate"/> says its rows are, if they are not in the cache already; see <see cref="Read"/>.</summary>
+    public void Fill(int* blocks, int head, int start, int rows, int end, float* room)
+    {
+        if (!IsWhole)
+        {
+            Read(blocks, head, start, rows, end, room);
+        }
+    }
+
     /// <summary>Reads rows, and fetches the next tile's into the cache: the processor cannot know where the next block lies.</summary>
     /// <param name="blocks">The sequence's blocks.</param>
     /// <param name="head">The key head.</param>

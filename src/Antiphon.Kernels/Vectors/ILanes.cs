@@ -78,6 +78,19 @@ internal unsafe interface ILanes<T>
     /// <summary>Adds all lanes: lane i to lane i + 8, then i to i + 4, i + 2, i + 1.</summary>
     float Sum();
 
+    /// <summary>The sums of eight, as <see cref="Sum"/> gives each: of the first four to <c>sums</c>, of the other four to <c>others</c>.</summary>
+    static virtual void SumEight(T a, T b, T c, T d, T e, T f, T g, T h, float* sums, float* others)
+    {
+        sums[0] = a.Sum();
+        sums[1] = b.Sum();
+        sums[2] = c.Sum();
+        sums[3] = d.Sum();
+        others[0] = e.Sum();
+        others[1] = f.Sum();
+        others[2] = g.Sum();
+        others[3] = h.Sum();
+    }
+
     /// <summary>The greatest lane, by <see cref="Max"/> in the tree of <see cref="Sum"/>.</summary>
     float Maximum();
 }

@@ -117,6 +117,24 @@ internal readonly unsafe struct Lanes512(Vector512<float> value) : ILanes<Lanes5
     public float Sum() => Lanes256.Sum(v.GetLower() + v.GetUpper());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SumEight(Lanes512 a, Lanes512 b, Lanes512 c, Lanes512 d, Lanes512 e, Lanes512 f, Lanes512 g, Lanes512 h, float* sums, float* others)
+    {
+        Vector512<float> abcd = AddQuarters(AddHalves(a.v, b.v), AddHalves(c.v, d.v));
+        Vector512<float> efgh = AddQuarters(AddHalves(e.v, f.v), AddHalves(g.v, h.v));
+
+        // In each quarter: a pair of the first four, a pair of the other four.
+        Vector512<float> pairs = Avx512F.UnpackLow(abcd.AsDouble(), efgh.AsDouble()).AsSingle() + Avx512F.UnpackHigh(abcd.AsDouble(), efgh.AsDouble()).AsSingle();
+        Vector512<float> all = Avx512F.Shuffle(pairs, pairs, 0x88) + Avx512F.Shuffle(pairs, pairs, 0xDD);
+        Vector256<float> ordered = Avx512F.PermuteVar16x32(all, Vector512.Create(0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13)).GetLower();
+        ordered.GetLower().Store(sums);
+        ordered.GetUpper().Store(others);
+
+        static Vector512<float> AddHalves(Vector512<float> x, Vector512<float> y) => Avx512F.Shuffle4x128(x, y, 0x44) + Avx512F.Shuffle4x128(x, y, 0xEE);
+
+        static Vector512<float> AddQuarters(Vector512<float> x, Vector512<float> y) => Avx512F.Shuffle4x128(x, y, 0x88) + Avx512F.Shuffle4x128(x, y, 0xDD);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public float Maximum() => Lanes256.Maximum(Avx.Max(v.GetLower(), v.GetUpper()));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

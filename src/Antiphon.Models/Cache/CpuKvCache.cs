@@ -3,12 +3,16 @@ using Antiphon.Kernels;
 namespace Antiphon.Models;
 
 /// <summary>
-/// Cache blocks in memory. Each layer has an array of key blocks and one of value blocks; a block is [heads, rows, values], so that the keys of one
-/// head and block lie together. Latent attention has one head, whose values are the first part of its keys and are not kept twice.
+/// Cache blocks in memory. A block has, for layer after layer, its keys and then its values, each as [heads, rows, values], so that the keys of one
+/// head and block lie together, and a block is one piece of memory: few blocks fill few huge pages. Latent attention has one head, whose values are the
+/// first part of its keys and are not kept twice.
 /// </summary>
 internal sealed unsafe class CpuKvCache : KvCache
 {
+    private const long Alignment = 64;
+
     private readonly NativeBuffer<byte> memory;
+    private readonly long blockStride;
     private readonly LayerCache?[] layers;
     private readonly RecurrentSnapshots? snapshots;
     private readonly RopeSpec? longRope;
@@ -19,31 +23,30 @@ internal sealed unsafe class CpuKvCache : KvCache
     {
         layers = new LayerCache?[spec.Layers.Count];
         contextLength = spec.ContextLength;
-        long total = 0;
         for (int i = 0; i < layers.Length; i++)
         {
             layers[i] = LayerCache.Of(spec.Layers[i].Mixer, format, blockSize);
-            total = checked(total + ((layers[i]?.BlockBytes ?? 0) * blockCount));
+            BlockBytes = checked(BlockBytes + (layers[i]?.BlockBytes ?? 0));
             longRope ??= spec.Layers[i].Mixer is AttentionSpec { Positions: RopeSpec { LongFrequencies: not null } rope } ? rope : null;
         }
 
-        memory = new NativeBuffer<byte>(total);
+        blockStride = checked(BlockBytes + Alignment - 1) & -Alignment;
+        memory = new NativeBuffer<byte>(checked(blockStride * blockCount), hugePages: true);
         byte* next = memory.Pointer;
         foreach (LayerCache? layer in layers)
         {
             if (layer is not null)
             {
-                layer.Place(next, blockCount);
-                next += layer.BlockBytes * blockCount;
+                layer.Place(next, blockStride);
+                next += layer.BlockBytes;
             }
         }
 
-        ByteCount = total;
         Recurrent = recurrent;
         snapshots = recurrent is null ? null : new RecurrentSnapshots(this, recurrent, snapshotBytes);
     }
 
-    public override long ByteCount { get; }
+    public override long ByteCount => memory.Length;
 
     public override bool HasRecurrentState => Recurrent is not null;
 
@@ -64,40 +67,23 @@ internal sealed unsafe class CpuKvCache : KvCache
         return bytes;
     }
 
-    public override long BlockBytes => layers.Sum(layer => layer?.BlockBytes ?? 0);
+    public override long BlockBytes { get; }
 
     public override void ReadBlock(int block, Span<byte> bytes)
     {
         CheckBlock(block, bytes.Length);
-        foreach (LayerCache? layer in layers)
-        {
-            if (layer is not null)
-            {
-                layer.ReadBlock(block, bytes);
-                bytes = bytes[(int)layer.BlockBytes..];
-            }
-        }
+        memory.Span(block * blockStride, bytes.Length).CopyTo(bytes);
     }
 
     public override void WriteBlock(int block, ReadOnlySpan<byte> bytes)
     {
         CheckBlock(block, bytes.Length);
-        foreach (LayerCache? layer in layers)
-        {
-            if (layer is not null)
-            {
-                layer.WriteBlock(block, bytes);
-                bytes = bytes[(int)layer.BlockBytes..];
-            }
-        }
+        bytes.CopyTo(memory.Span(block * blockStride, bytes.Length));
     }
 
     public override void CopyBlock(int source, int destination)
     {
-        foreach (LayerCache? layer in layers)
-        {
-            layer?.CopyBlock(source, destination);
-        }
+        memory.Span(source * blockStride, (int)BlockBytes).CopyTo(memory.Span(destination * blockStride, (int)BlockBytes));
     }
 
     public override void CopyRow(int sourceBlock, int sourceRow, int destinationBlock, int destinationRow)

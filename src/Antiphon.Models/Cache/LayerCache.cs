@@ -8,6 +8,7 @@ internal sealed unsafe class LayerCache
     private readonly int blockSize;
     private byte* keys;
     private byte* values;
+    private long blockStride;
 
     private LayerCache(KvFormat format, int heads, int keySize, int valueSize, bool valuesAreKeys, int blockSize)
     {
@@ -53,17 +54,21 @@ internal sealed unsafe class LayerCache
         _ => null,
     };
 
-    public void Place(byte* memory, int blockCount)
+    /// <summary>Tells where the layer's part of the first block is.</summary>
+    /// <param name="memory">Its first byte.</param>
+    /// <param name="blockStride">Bytes from one block to the next; whole elements.</param>
+    public void Place(byte* memory, long blockStride)
     {
         keys = memory;
-        values = memory + (KeyBlockBytes * blockCount);
+        values = memory + KeyBlockBytes;
+        this.blockStride = blockStride;
     }
 
     /// <summary>All keys.</summary>
-    public PagedRows Keys => new(ElementFormat, keys, KeyBlockBytes / ElementBytes, (long)blockSize * KeySize, KeySize);
+    public PagedRows Keys => new(ElementFormat, keys, blockStride / ElementBytes, (long)blockSize * KeySize, KeySize);
 
     /// <summary>All values.</summary>
-    public PagedRows Values => ValuesAreKeys ? Keys : new(ElementFormat, values, ValueBlockBytes / ElementBytes, (long)blockSize * ValueSize, ValueSize);
+    public PagedRows Values => ValuesAreKeys ? Keys : new(ElementFormat, values, blockStride / ElementBytes, (long)blockSize * ValueSize, ValueSize);
 
     private TensorFormat ElementFormat => Format switch { KvFormat.F32 => TensorFormat.F32, KvFormat.F16 => TensorFormat.F16, _ => TensorFormat.BF16 };
 
@@ -77,35 +82,6 @@ internal sealed unsafe class LayerCache
             {
                 Store(kernels, value + (head * ValueSize), Values.Row(block, head, row), ValueSize);
             }
-        }
-    }
-
-    /// <summary>Gives a block's keys and then its values.</summary>
-    public void ReadBlock(int block, Span<byte> bytes)
-    {
-        new ReadOnlySpan<byte>(Keys.Row(block, 0, 0), (int)KeyBlockBytes).CopyTo(bytes);
-        if (!ValuesAreKeys)
-        {
-            new ReadOnlySpan<byte>(Values.Row(block, 0, 0), (int)ValueBlockBytes).CopyTo(bytes[(int)KeyBlockBytes..]);
-        }
-    }
-
-    /// <summary>Takes what <see cref="ReadBlock"/> gave.</summary>
-    public void WriteBlock(int block, ReadOnlySpan<byte> bytes)
-    {
-        bytes[..(int)KeyBlockBytes].CopyTo(new Span<byte>(Keys.Row(block, 0, 0), (int)KeyBlockBytes));
-        if (!ValuesAreKeys)
-        {
-            bytes.Slice((int)KeyBlockBytes, (int)ValueBlockBytes).CopyTo(new Span<byte>(Values.Row(block, 0, 0), (int)ValueBlockBytes));
-        }
-    }
-
-    public void CopyBlock(int source, int destination)
-    {
-        Copy(Keys.Row(source, 0, 0), Keys.Row(destination, 0, 0), KeyBlockBytes);
-        if (!ValuesAreKeys)
-        {
-            Copy(Values.Row(source, 0, 0), Values.Row(destination, 0, 0), ValueBlockBytes);
         }
     }
 
