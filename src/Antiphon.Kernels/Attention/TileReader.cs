@@ -14,6 +14,7 @@ internal readonly unsafe struct TileReader<T>
     private readonly PagedRows pool;
     private readonly int blockSize;
     private readonly int size;
+    private readonly long rowBytes;
     private readonly delegate*<byte*, int, float*, int, void> read;
 
     /// <summary>A reader of keys or values.</summary>
@@ -26,6 +27,7 @@ internal readonly unsafe struct TileReader<T>
         this.blockSize = blockSize;
         this.size = size;
         PaddedSize = (size + 15) & ~15;
+        rowBytes = pool.RowStride * pool.Format.BlockBytes();
         read = pool.Format switch
         {
             TensorFormat.F32 => &PlainRows<T, F32Values<T>>.Decode,
@@ -56,11 +58,31 @@ internal readonly unsafe struct TileReader<T>
             return;
         }
 
-        Cursor row = IsWhole ? new(this, blocks, head, start) : default;
-        int count = Math.Min(AttentionTiles.TileRows, end - start);
-        for (int i = 0; i < AttentionTiles.TileRows; i++)
+        if (!IsWhole)
         {
-            rows[i] = !IsWhole ? (byte*)(room + (i * PaddedSize)) : i < count ? row.Next(this, blocks, head) : rows[i - 1];
+            for (int i = 0; i < AttentionTiles.TileRows; i++)
+            {
+                rows[i] = (byte*)(room + (i * PaddedSize));
+            }
+
+            return;
+        }
+
+        int count = Math.Min(AttentionTiles.TileRows, end - start);
+        (int block, int inBlock) = Math.DivRem(start, blockSize);
+        for (int at = 0; at < count; block++, inBlock = 0)
+        {
+            byte* row = pool.Row(blocks[block], head, inBlock);
+            int stop = Math.Min(count, at + blockSize - inBlock);
+            for (; at < stop; at++, row += rowBytes)
+            {
+                rows[at] = row;
+            }
+        }
+
+        for (int i = count; i < AttentionTiles.TileRows; i++)
+        {
+            rows[i] = rows[i - 1];
         }
     }
 
@@ -107,7 +129,6 @@ internal readonly unsafe struct TileReader<T>
     /// <summary>Walks over rows and from block to block.</summary>
     private struct Cursor
     {
-        private readonly long step;
         private byte* at;
         private int block;
         private int left;
@@ -117,7 +138,6 @@ internal readonly unsafe struct TileReader<T>
             (block, int inBlock) = Math.DivRem(start, reader.blockSize);
             at = reader.pool.Row(blocks[block], head, inBlock);
             left = reader.blockSize - inBlock;
-            step = reader.pool.RowStride * reader.pool.Format.BlockBytes();
         }
 
         public byte* Next(in TileReader<T> reader, int* blocks, int head)
@@ -130,7 +150,7 @@ internal readonly unsafe struct TileReader<T>
 
             left--;
             byte* row = at;
-            at += step;
+            at += reader.rowBytes;
             return row;
         }
     }
