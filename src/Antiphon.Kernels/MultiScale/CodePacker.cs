@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels.MultiScale;
@@ -70,8 +71,15 @@ internal static unsafe class CodePacker
         uint* multipliers = stackalloc uint[4];
         byte* scales = strip;
         byte* tile = strip + layout.CodesAt(work.Columns);
+        byte* next = source + (rows * rowBytes);
         for (int block = 0; block < blocks; block++, source += blockBytes)
         {
+            // As much of the strip behind this one, so that no row begins with a wait: a processor foresees too little in rows this short.
+            for (int end = rows * blockBytes; Sse.IsSupported && end > 0; end -= 64, next += 64)
+            {
+                Sse.Prefetch1(next);
+            }
+
             byte* row = source;
             for (int i = 0; i < rows; i++, row += rowBytes)
             {
