@@ -33,8 +33,8 @@ internal static unsafe class CodePacker
             PartialStrip = Strip<PortableCodeTiles>(layout.Format),
         };
 
-        // About a quarter of a megabyte each: large against the cost of a chunk, small against the matrix.
-        work.StripsPerChunk = (int)Math.Clamp((256 << 10) / Math.Max(work.StripBytes, 1), 1, 1 << 20);
+        // Large against the cost of a chunk, small against the matrix.
+        work.StripsPerChunk = (int)Math.Clamp((64 << 10) / Math.Max(work.StripBytes, 1), 1, 1 << 20);
         team.Run(ref work, (strips + work.StripsPerChunk - 1) / work.StripsPerChunk);
     }
 

@@ -146,7 +146,7 @@ public sealed class MultiScaleKernels : IDisposable
         }
 
         long strips = ((long)rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows;
-        byte* memory = arena.Take(checked(strips * layout.StripBytes(columns)), out PackedMemory owner);
+        byte* memory = arena.Take(checked(strips * layout.StripBytes(columns)), team, out PackedMemory owner);
         CodePacker.Pack(layout, rows, columns, data, memory, team, Tier);
         return new CodeMatrix(this, layout, rows, columns, memory, owner, 0);
     }

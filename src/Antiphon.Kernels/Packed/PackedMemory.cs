@@ -5,7 +5,9 @@ namespace Antiphon.Kernels.Packed;
 /// <summary>Zeroed memory for packed weights, in huge pages where the system has some to give.</summary>
 public sealed unsafe partial class PackedMemory : SafeHandle
 {
-    private const long HugePage = 2 << 20;
+    /// <summary>Bytes of a huge page.</summary>
+    internal const long HugePage = 2 << 20;
+
     private const int AdviseWillNeed = 3;
     private const int AdviseDontNeed = 4;
     private const int AdviseHugePages = 14;
@@ -60,6 +62,22 @@ public sealed unsafe partial class PackedMemory : SafeHandle
     /// <summary>The first byte. Valid while this object is.</summary>
     public byte* Pointer => slack == 0 ? (byte*)handle : (byte*)((handle + (nint)HugePage - 1) & -(nint)HugePage);
 
+    /// <summary>
+    /// Writes to the first byte of each huge page of a range, so that the system clears pages for all workers at once and each page once: of two that meet in a page, both clear one, and one
+    /// of these is thrown away.
+    /// </summary>
+    /// <param name="start">Where the range begins: a multiple of <see cref="HugePage"/>.</param>
+    /// <param name="end">Where it ends.</param>
+    /// <param name="team">Who writes.</param>
+    internal void Touch(long start, long end, ComputeTeam team)
+    {
+        if (OperatingSystem.IsLinux())
+        {
+            TouchWork work = new() { First = Pointer + start };
+            team.Run(ref work, (int)((end - start + HugePage - 1) / HugePage));
+        }
+    }
+
     /// <summary>Tells the system that a range of a mapped file is read soon, so that it comes from the disk ahead of those who read it. The memory is not touched.</summary>
     public static void ReadAhead(byte* start, long length)
     {
@@ -99,6 +117,13 @@ public sealed unsafe partial class PackedMemory : SafeHandle
 
         NativeMemory.AlignedFree((void*)handle);
         return true;
+    }
+
+    private struct TouchWork : IParallelWork
+    {
+        public byte* First;
+
+        public readonly void Execute(int chunk, int worker) => First[chunk * HugePage] = 0;
     }
 
     [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
