@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels.MultiScale;
@@ -15,7 +16,8 @@ internal static unsafe class CodePacker
     /// <param name="source">The first row in file layout.</param>
     /// <param name="destination">Receives the strips: zeroed memory for all of them.</param>
     /// <param name="team">Who packs.</param>
-    public static void Pack(CodeLayout layout, int rows, int columns, byte* source, byte* destination, ComputeTeam team)
+    /// <param name="tier">The instruction set; null: <see cref="CpuFeatures.DefaultTier"/>. All give the same bytes.</param>
+    public static void Pack(CodeLayout layout, int rows, int columns, byte* source, byte* destination, ComputeTeam team, KernelTier? tier = null)
     {
         int strips = (int)(((long)rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows);
         PackWork work = new()
@@ -27,168 +29,110 @@ internal static unsafe class CodePacker
             Destination = destination,
             RowBytes = layout.Format.ByteCount(columns),
             StripBytes = layout.StripBytes(columns),
-            Strip = Strip(layout.Format),
+            Strip = CpuFeatures.Resolve(tier) == KernelTier.Portable ? Strip<PortableCodeTiles>(layout.Format) : Strip<Avx2CodeTiles>(layout.Format),
+            PartialStrip = Strip<PortableCodeTiles>(layout.Format),
         };
 
-        // About a quarter of a megabyte each: large against the cost of a chunk, small against the matrix.
-        work.StripsPerChunk = (int)Math.Clamp((256 << 10) / Math.Max(work.StripBytes, 1), 1, 1 << 20);
+        // Large against the cost of a chunk, small against the matrix.
+        work.StripsPerChunk = (int)Math.Clamp((64 << 10) / Math.Max(work.StripBytes, 1), 1, 1 << 20);
         team.Run(ref work, (strips + work.StripsPerChunk - 1) / work.StripsPerChunk);
     }
 
-    private static delegate*<CodeLayout, byte*, long, int, int, byte*, void> Strip(TensorFormat format) => format switch
-    {
-        TensorFormat.Q8_0 => &PackStrip<Q8_0Reader>,
-        TensorFormat.Q4_0 or TensorFormat.IQ4_NL => &PackStrip<Q4_0Reader>,
-        TensorFormat.Q4_1 => &PackStrip<Q4_1Reader>,
-        TensorFormat.Q5_0 => &PackStrip<Q5_0Reader>,
-        TensorFormat.Q5_1 => &PackStrip<Q5_1Reader>,
-        TensorFormat.Q2_K => &PackStrip<Q2_KReader>,
-        TensorFormat.Q3_K => &PackStrip<Q3_KReader>,
-        TensorFormat.Q4_K => &PackStrip<Q4_KReader>,
-        TensorFormat.Q5_K => &PackStrip<Q5_KReader>,
-        TensorFormat.Q6_K => &PackStrip<Q6_KReader>,
-        TensorFormat.IQ4_XS => &PackStrip<IQ4_XSReader>,
-        TensorFormat.MXFP4 => &PackStrip<MXFP4Reader>,
-        _ => throw new NotSupportedException($"{format} has no integer codes"),
-    };
+    private static delegate*<in PackWork, byte*, int, byte*, void> Strip<TTiles>(TensorFormat format)
+        where TTiles : struct, ICodeTiles => format switch
+        {
+            TensorFormat.Q8_0 => &PackStrip<Q8_0Reader, TTiles>,
+            TensorFormat.Q4_0 or TensorFormat.IQ4_NL => &PackStrip<Q4_0Reader, TTiles>,
+            TensorFormat.Q4_1 => &PackStrip<Q4_1Reader, TTiles>,
+            TensorFormat.Q5_0 => &PackStrip<Q5_0Reader, TTiles>,
+            TensorFormat.Q5_1 => &PackStrip<Q5_1Reader, TTiles>,
+            TensorFormat.Q2_K => &PackStrip<Q2_KReader, TTiles>,
+            TensorFormat.Q3_K => &PackStrip<Q3_KReader, TTiles>,
+            TensorFormat.Q4_K => &PackStrip<Q4_KReader, TTiles>,
+            TensorFormat.Q5_K => &PackStrip<Q5_KReader, TTiles>,
+            TensorFormat.Q6_K => &PackStrip<Q6_KReader, TTiles>,
+            TensorFormat.IQ4_XS => &PackStrip<IQ4_XSReader, TTiles>,
+            TensorFormat.MXFP4 => &PackStrip<MXFP4Reader, TTiles>,
+            _ => throw new NotSupportedException($"{format} has no integer codes"),
+        };
 
+    // Compiled with all optimisations at once: a model is packed before the runtime would get to it.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void PackStrip<TReader>(CodeLayout layout, byte* source, long rowBytes, int rows, int columns, byte* strip)
+    private static void PackStrip<TReader, TTiles>(in PackWork work, byte* source, int rows, byte* strip)
         where TReader : struct, IBlockReader
+        where TTiles : struct, ICodeTiles
     {
-        const int TileCodes = CodeLayout.StripRows * CodeLayout.TileColumns;
-        byte* groups = stackalloc byte[TileCodes];
-        new Span<byte>(groups, TileCodes).Clear();
-        byte* subScales = stackalloc byte[CodeLayout.StripRows * 16];
-        new Span<byte>(subScales, CodeLayout.StripRows * 16).Clear();
+        CodeLayout layout = work.Layout;
+        long rowBytes = work.RowBytes;
+        int blocks = work.Columns / layout.Format.BlockElements();
         int blockBytes = layout.Format.BlockBytes();
         int tilesPerBlock = layout.Format.BlockElements() / CodeLayout.TileColumns;
-        int steps = CodeLayout.Steps(columns);
-        int firstMinimum = CodeLayout.SuperTiles * layout.SubBlocks;
+        int tileBytes = layout.TileBytes;
+        uint* multipliers = stackalloc uint[4];
         byte* scales = strip;
-        byte* codes = strip + layout.CodesAt(columns);
-        for (int step = 0; step < steps; step++, codes += layout.TileBytes)
+        byte* tile = strip + layout.CodesAt(work.Columns);
+        byte* next = source + (rows * rowBytes);
+        for (int block = 0; block < blocks; block++, source += blockBytes)
         {
-            byte* block = source + ((long)(step / tilesPerBlock) * blockBytes);
-            int tile = step % tilesPerBlock;
-            for (int row = 0; row < rows; row++, block += rowBytes)
+            // As much of the strip behind this one, so that no row begins with a wait: a processor foresees too little in rows this short.
+            for (int end = rows * blockBytes; Sse.IsSupported && end > 0; end -= 64, next += 64)
             {
-                // The dwords of a row go to the same lane of the eight groups.
-                Vector256<uint> dwords = TReader.Codes(block, tile).AsUInt32();
-                uint* lane = (uint*)groups + row;
-                for (int group = 0; group < CodeLayout.Groups; group++)
+                Sse.Prefetch1(next);
+            }
+
+            byte* row = source;
+            for (int i = 0; i < rows; i++, row += rowBytes)
+            {
+                if (TReader.ScaleOffset < 0)
                 {
-                    lane[CodeLayout.StripRows * group] = dwords.GetElement(group);
+                    scales[i] = *row;
+                    continue;
                 }
 
-                switch (layout.Scales)
+                Unsafe.WriteUnaligned(scales + (2 * i), Unsafe.ReadUnaligned<ushort>(row + TReader.ScaleOffset));
+                if (TReader.MinimumOffset >= 0)
                 {
-                    case CodeScales.Half:
-                    case CodeScales.HalfWithMinimum:
-                        Unsafe.WriteUnaligned(scales + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.ScaleOffset));
-                        if (TReader.MinimumOffset >= 0)
-                        {
-                            Unsafe.WriteUnaligned(scales + 32 + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.MinimumOffset));
-                        }
-
-                        break;
-                    case CodeScales.Exponent:
-                        scales[row] = *block;
-                        break;
-                    default:
-                        byte* own = subScales + (16 * row) + (tile * layout.SubBlocks);
-                        Vector256<byte> all = TReader.SubScales(block);
-                        int sub = tile * layout.SubBlocks;
-                        own[0] = Stored(all[sub], all[16 + sub]);
-                        if (layout.SubBlocks == 2)
-                        {
-                            own[1] = Stored(all[sub + 1], all[16 + sub + 1]);
-                        }
-
-                        if (layout.Scales == CodeScales.SuperSixesWithMinimum)
-                        {
-                            own[firstMinimum] = all[16 + sub];
-                        }
-
-                        if (tile == 0)
-                        {
-                            Unsafe.WriteUnaligned(scales + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.ScaleOffset));
-                            if (TReader.MinimumOffset >= 0)
-                            {
-                                Unsafe.WriteUnaligned(scales + 32 + (2 * row), Unsafe.ReadUnaligned<ushort>(block + TReader.MinimumOffset));
-                            }
-                        }
-
-                        break;
+                    Unsafe.WriteUnaligned(scales + 32 + (2 * i), Unsafe.ReadUnaligned<ushort>(row + TReader.MinimumOffset));
                 }
             }
 
-            scales += layout.TileScaleBytes;
-            if (layout.HeaderBytes > 0 && tile == CodeLayout.SuperTiles - 1)
+            if (layout.HeaderBytes > 0)
             {
-                PackSubScales(layout, subScales, scales + layout.HeaderBytes - (64 * layout.SubScaleVectors));
-                scales += layout.HeaderBytes;
+                uint* vectors = (uint*)(scales + layout.HeaderBytes - (64 * layout.SubScaleVectors));
+                row = source;
+                for (int i = 0; i < rows; i++, row += rowBytes)
+                {
+                    Multipliers(layout.Scales, TReader.SubScales(row)).AsUInt32().Store(multipliers);
+                    PackMultipliers(layout, multipliers, vectors + i);
+                }
             }
 
-            if (layout.IsPlain)
+            scales += layout.TileScaleBytes + layout.HeaderBytes;
+            for (int part = 0; part < tilesPerBlock; part++, tile += tileBytes)
             {
-                // The reader gives unsigned bytes, the layout has the file's.
-                for (int group = 0; group < CodeLayout.Groups; group++)
-                {
-                    (Vector512.Load(groups + (64 * group)) ^ Vector512.Create((byte)0x80)).Store(codes + (64 * group));
-                }
-            }
-            else
-            {
-                PackPlane(groups, 0, layout.LowBits, codes);
-                if (layout.HighBits > 0)
-                {
-                    PackPlane(groups, layout.LowBits, layout.HighBits, codes + (64 * layout.LowBits));
-                }
+                TTiles.Pack<TReader>(layout, source, rowBytes, rows, part, tile);
             }
         }
-
-        byte Stored(byte scale, byte minimum) => layout.Scales switch
-        {
-            CodeScales.SuperSixes => (byte)(scale + 32),
-            CodeScales.SuperNibblesWithMinimum => (byte)(scale | (minimum << 4)),
-            _ => scale,
-        };
     }
 
-    /// <summary>Some bits of the codes of all groups.</summary>
-    private static void PackPlane(byte* groups, int firstBit, int bits, byte* plane)
+    /// <summary>What multiplies the numbers of a super-block in one row, as it is stored: 16 bytes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<byte> Multipliers(CodeScales scales, Vector256<byte> blocks) => scales switch
     {
-        for (int vector = 0; vector < bits; vector++)
-        {
-            Vector512<byte> mask = Vector512.Create((byte)((1 << bits) - 1));
-            Vector512<byte> packed = Vector512<byte>.Zero;
-            for (int field = 0; field * bits < 8; field++)
-            {
-                Vector512<byte> codes = (Vector512.Load(groups + (64 * (vector + (field * bits)))) >>> firstBit) & mask;
-                packed |= (codes.AsUInt16() << (field * bits)).AsByte();
-            }
+        CodeScales.SuperSixes => blocks.GetLower() + Vector128.Create((byte)32),
+        CodeScales.SuperSixesWithMinimum => Vector128.Create(blocks.GetLower().AsUInt64().ToScalar(), blocks.GetUpper().AsUInt64().ToScalar()).AsByte(),
+        CodeScales.SuperNibblesWithMinimum => blocks.GetLower() | (blocks.GetUpper() << 4),
+        _ => blocks.GetLower(),
+    };
 
-            packed.Store(plane + (64 * vector));
-        }
-    }
-
-    private static void PackSubScales(CodeLayout layout, byte* subScales, byte* vectors)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PackMultipliers(CodeLayout layout, uint* multipliers, uint* vectors)
     {
         bool sixes = layout.Scales is CodeScales.SuperSixes or CodeScales.SuperSixesWithMinimum;
-        for (int row = 0; row < CodeLayout.StripRows; row++)
+        for (int vector = 0; vector < layout.SubScaleVectors; vector++)
         {
-            uint* own = (uint*)(subScales + (16 * row));
-            for (int vector = 0; vector < layout.SubScaleVectors; vector++)
-            {
-                uint dword = own[vector];
-                if (sixes)
-                {
-                    dword |= (own[3] >> (2 * vector) & 0x03030303) << 6;
-                }
-
-                ((uint*)(vectors + (64 * vector)))[row] = dword;
-            }
+            uint above = sixes ? (multipliers[3] >> (2 * vector) & 0x03030303) << 6 : 0;
+            vectors[CodeLayout.StripRows * vector] = multipliers[vector] | above;
         }
     }
 
@@ -203,7 +147,8 @@ internal static unsafe class CodePacker
         public long RowBytes;
         public long StripBytes;
         public int StripsPerChunk;
-        public delegate*<CodeLayout, byte*, long, int, int, byte*, void> Strip;
+        public delegate*<in PackWork, byte*, int, byte*, void> Strip;
+        public delegate*<in PackWork, byte*, int, byte*, void> PartialStrip;
 
         public readonly void Execute(int chunk, int worker)
         {
@@ -212,7 +157,7 @@ internal static unsafe class CodePacker
             {
                 long row = strip * CodeLayout.StripRows;
                 int count = (int)Math.Min(CodeLayout.StripRows, Rows - row);
-                Strip(Layout, Source + (row * RowBytes), RowBytes, count, Columns, Destination + (strip * StripBytes));
+                (count == CodeLayout.StripRows ? Strip : PartialStrip)(in this, Source + (row * RowBytes), count, Destination + (strip * StripBytes));
             }
         }
     }

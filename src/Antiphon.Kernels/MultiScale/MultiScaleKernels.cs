@@ -136,7 +136,8 @@ public sealed class MultiScaleKernels : IDisposable
         ArgumentNullException.ThrowIfNull(team);
         CodeLayout layout = Check(format, rows, columns, length);
         PackedStrips strips = arena.Take(ByteCount(layout, rows, columns));
-        CodePacker.Pack(layout, rows, columns, data, strips.Place, team);
+        strips.Touch(ByteCount(layout, rows, columns), team);
+        CodePacker.Pack(layout, rows, columns, data, strips.Place, team, Tier);
         return new CodeMatrix(this, layout, rows, columns, strips, 0);
     }
 
@@ -156,7 +157,8 @@ public sealed class MultiScaleKernels : IDisposable
         PackedStrips strips = arena.Take(bytes);
         queue.Add(strips, bytes, team =>
         {
-            CodePacker.Pack(layout, rows, columns, data, strips.Place, team);
+            strips.Touch(bytes, team);
+            CodePacker.Pack(layout, rows, columns, data, strips.Place, team, Tier);
             packed();
         });
         return new CodeMatrix(this, layout, rows, columns, strips, 0);
