@@ -376,7 +376,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                     RunPanels(weights, strips, aheadEnd, output, stride, scratch);
                     break;
                 case ProductKind.Pairs:
-                    RunPairs(weights, strips, aheadEnd, output, stride, scratch);
+                    RunPairs(weights, strips, output, stride, scratch);
                     break;
                 case ProductKind.Dot:
                     CodeArguments arguments = Arguments(0, weights, strips, output, stride);
@@ -412,21 +412,19 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             }
         }
 
-        /// <summary>Two strips at a time, or one at the end. A second group meets them in the cache.</summary>
-        private readonly void RunPairs(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        /// <summary>A few strips at a time. A second group meets them in the cache.</summary>
+        private readonly void RunPairs(byte* weights, int strips, float* output, int stride, byte* scratch)
         {
             int count;
             for (int strip = 0; strip < strips; strip += count, weights += count * StripBytes, output += count * CodeLayout.StripRows)
             {
-                int together = Math.Min(BlockProducts.MaxStrips, strips - strip);
-                count = Groups == 1 ? (strips - strip) / together * together : together;
+                count = BlockProducts.Together(strips - strip, out int together);
+                count = Groups == 1 ? count : together;
                 for (int group = 0; group < Groups; group++)
                 {
                     bool last = group == Groups - 1;
                     CodeArguments arguments = Arguments(group, weights, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
                     arguments.Scratch = scratch;
-                    arguments.Ahead = weights + (together * StripBytes);
-                    arguments.AheadEnd = group == 0 ? aheadEnd : null;
                     GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : Kernels.Pair(Layout, together, Form(group).Tokens);
                     kernel.Run(&arguments);
                 }
@@ -464,8 +462,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                     arguments.Factors += 8 * skip;
                     for (int left = count; left > 0;)
                     {
-                        int together = Math.Min(left, BlockProducts.MaxStrips);
-                        arguments.Strips = left - (left % together);
+                        arguments.Strips = BlockProducts.Together(left, out int together);
                         left -= (int)arguments.Strips;
                         GeneratedCode kernel = together == BlockProducts.MaxStrips
                             ? (tokens == BlockProducts.MaxTokens ? Kernel : LastKernel)!
