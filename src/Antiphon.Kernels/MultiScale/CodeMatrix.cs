@@ -152,7 +152,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return;
         }
 
-        x.Split.Prepare(x, plan.Order, kernels.Passes, team);
+        x.Split.Prepare(x, plan.Order, kernels.Passes, layout.HasSuperMinimum ? layout.SubBlocks : 0, team);
         long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {
