@@ -186,9 +186,9 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 work.Kernel = kernels.Panel(layout, BlockProducts.MaxStrips, BlockProducts.MaxTokens);
                 work.LastKernel = kernels.Panel(layout, BlockProducts.MaxStrips, ((work.Tokens - 1) % BlockProducts.MaxTokens) + 1);
                 break;
-            case ProductKind.Pairs:
-                work.LastKernel = kernels.Pair(layout, BlockProducts.MaxStrips, work.LastTokens);
-                work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Pair(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
+            case ProductKind.Strips:
+                work.LastKernel = kernels.Strip(layout, BlockProducts.MaxStrips, work.LastTokens);
+                work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Strip(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
                 break;
             case ProductKind.Dot:
                 work.Kernel = kernels.Dot(layout, work.Tokens);
@@ -307,13 +307,13 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
 
         /// <summary>Chunks are multiples of this: fewer strips would read the activations too often.</summary>
-        public readonly int StripsTogether => Kind switch { ProductKind.Pairs => BlockProducts.MaxStrips, ProductKind.Panels => Panel, _ => 1 };
+        public readonly int StripsTogether => Kind switch { ProductKind.Strips => BlockProducts.MaxStrips, ProductKind.Panels => Panel, _ => 1 };
 
         private readonly long ScratchBytes => Kind switch
         {
             ProductKind.Tiles => TileKernel.ScratchBytes + (Unpack is null ? 0 : Panel * UnpackedBytes),
             ProductKind.Panels => PanelKernel.ScratchBytes + (Panel * UnpackedBytes),
-            ProductKind.Pairs => PairKernel.ScratchBytes,
+            ProductKind.Strips => StripKernel.ScratchBytes,
             ProductKind.Dot => DotKernel.ScratchBytes,
             _ => new LaneStrip(Layout, Columns).ByteCount,
         };
@@ -375,8 +375,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 case ProductKind.Panels:
                     RunPanels(weights, strips, aheadEnd, output, stride, scratch);
                     break;
-                case ProductKind.Pairs:
-                    RunPairs(weights, strips, output, stride, scratch);
+                case ProductKind.Strips:
+                    RunStrips(weights, strips, output, stride, scratch);
                     break;
                 case ProductKind.Dot:
                     CodeArguments arguments = Arguments(0, weights, strips, output, stride);
@@ -413,7 +413,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         }
 
         /// <summary>A few strips at a time. A second group meets them in the cache.</summary>
-        private readonly void RunPairs(byte* weights, int strips, float* output, int stride, byte* scratch)
+        private readonly void RunStrips(byte* weights, int strips, float* output, int stride, byte* scratch)
         {
             int count;
             for (int strip = 0; strip < strips; strip += count, weights += count * StripBytes, output += count * CodeLayout.StripRows)
@@ -425,7 +425,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                     bool last = group == Groups - 1;
                     CodeArguments arguments = Arguments(group, weights, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
                     arguments.Scratch = scratch;
-                    GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : Kernels.Pair(Layout, together, Form(group).Tokens);
+                    GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : Kernels.Strip(Layout, together, Form(group).Tokens);
                     kernel.Run(&arguments);
                 }
             }

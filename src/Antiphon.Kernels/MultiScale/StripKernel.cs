@@ -5,10 +5,10 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>
-/// The kernel for some tokens without AMX: packed strips, three at a time, times up to 16 tokens (see <see cref="BlockProducts"/>). Tiles are taken apart into memory that stays in the first-level
-/// cache, so that each broadcast of activations serves three strips; that is worth it from a few tokens on.
+/// The kernel for up to 16 tokens without AMX: packed strips, three at a time, times all tokens (see <see cref="BlockProducts"/>). Tiles are taken apart into memory that stays in the
+/// first-level cache, so that each broadcast of activations serves three strips.
 /// </summary>
-internal static class PairKernel
+internal static class StripKernel
 {
     /// <summary>Tokens that are multiplied at a time.</summary>
     public const int MaxTokens = SplitForm.GroupTokens;
