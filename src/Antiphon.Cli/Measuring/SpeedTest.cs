@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Numerics;
 using Antiphon.Models;
 
 namespace Antiphon.Cli;
@@ -151,9 +152,20 @@ internal sealed class SpeedTest : IDisposable
     private static int Best(ReadOnlySpan<float> logits)
     {
         int best = 0;
-        for (int i = 1; i < logits.Length; i++)
+        for (int i = 0; i < logits.Length;)
         {
-            best = logits[i] > logits[best] ? i : best;
+            // A choice must not count beside the step: vectors in which nothing is greater are passed over.
+            int end = Math.Min(i + Vector<float>.Count, logits.Length);
+            if (end - i == Vector<float>.Count && !Vector.GreaterThanAny(new Vector<float>(logits[i..]), new Vector<float>(logits[best])))
+            {
+                i = end;
+                continue;
+            }
+
+            for (; i < end; i++)
+            {
+                best = logits[i] > logits[best] ? i : best;
+            }
         }
 
         return best;

@@ -5,23 +5,30 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>
-/// Emits products of up to two strips with up to 8 tokens by integer dot products (VPDPBUSD). A row of weights is a lane; every pair of a strip and a token has a register for the
+/// Emits products of up to three strips with up to 8 tokens by integer dot products (VPDPBUSD). A row of weights is a lane; every pair of a strip and a token has a register for the
 /// integers of a block, and its float sum in memory.
 /// </summary>
 /// <remarks>
 /// The instruction multiplies unsigned bytes with signed ones. Here activations are the unsigned ones (<see cref="SplitOrder.Unsigned"/>): what that adds to a product depends on the weights
-/// alone, so the sums of integers start with minus that. Both passes add to one register, which is shifted by 8 bits between them: sixteen such registers are enough
-/// chains to hide the instruction's latency, and each broadcast of activations serves two strips. Uses all vector registers but zmm20 to zmm23.
+/// alone, so the sums of integers start with minus that. Both passes add to one register, which is shifted by 8 bits between them. Each broadcast of activations serves three
+/// strips: Ice Lake was measured to load little more than one vector a cycle, where it makes two of these products. Uses all vector registers.
+///
+/// What is fetched into the cache meanwhile is fetched a line at a time: many lines at once wait for the fill buffers, and the products behind them with them.
 /// </remarks>
 internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, int strips, int passes)
 {
     /// <summary>Strips that are multiplied at a time.</summary>
-    public const int MaxStrips = 2;
+    public const int MaxStrips = 3;
 
     /// <summary>Tokens that are multiplied at a time.</summary>
     public const int MaxTokens = 8;
 
     private readonly Assembler code = kernel.Code;
+
+    private IReadOnlyList<AssemblerMemoryOperand> fetches = [];
+    private int broadcasts;
+    private int broadcastsDone;
+    private int fetchesDone;
 
     /// <summary>The values of a group of columns of a strip's tile: signed bytes.</summary>
     public required Func<int, int, AssemblerMemoryOperand> Values { get; init; }
@@ -49,48 +56,24 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
 
     private bool HasTileMinimum => layout.HasMinimum && !layout.HasSuperMinimum;
 
-    /// <summary>Emits a tile's products with some tokens.</summary>
-    public void Emit(int first, int tokens)
+    /// <summary>How many of some strips to multiply next, and how many at a time: three where that leaves no single one, which costs nearly as much as two.</summary>
+    public static int Together(int strips, out int together)
     {
-        for (int block = 0; block < layout.SubBlocks; block++)
+        together = strips is 2 or 4 ? 2 : Math.Min(strips, MaxStrips);
+        return strips <= 4 ? strips / together * together : (strips - (strips % 3 == 1 ? 4 : 0)) / 3 * 3;
+    }
+
+    /// <summary>Emits a tile's products with all tokens.</summary>
+    /// <param name="tokens">The tokens.</param>
+    /// <param name="ahead">What is fetched into the first-level cache meanwhile.</param>
+    public void Emit(int tokens, IReadOnlyList<AssemblerMemoryOperand> ahead)
+    {
+        fetches = ahead;
+        broadcasts = CodeLayout.Groups * passes * tokens;
+        (broadcastsDone, fetchesDone) = (0, 0);
+        for (int first = 0; first < tokens; first += MaxTokens)
         {
-            EmitIntegers(block, first, tokens);
-            for (int strip = 0; strip < strips; strip++)
-            {
-                code.vmovaps(Weights(strip, 0), Scales(strip, block));
-                if (HasTileMinimum)
-                {
-                    code.vmovaps(Weights(strip, 1), Minimums(strip));
-                }
-            }
-
-            for (int token = 0; token < tokens; token++)
-            {
-                if (HasTileMinimum)
-                {
-                    // Sums are stored negated.
-                    code.vcvtdq2ps(Integers(0), __dword_bcst[TokenSums + (4 * (first + token))]);
-                }
-
-                for (int strip = 0; strip < strips; strip++)
-                {
-                    AssemblerRegisterZMM total = Total(strip, token);
-                    code.vcvtdq2ps(total, total);
-                    if (HasTileMinimum)
-                    {
-                        AssemblerRegisterZMM sum = Integers(strip + 1);
-                        code.vmovaps(sum, Sums(strip, first + token));
-                        code.vfnmadd231ps(sum, Integers(0), Weights(strip, 1));
-                        code.vfmadd213ps(total, Weights(strip, 0), sum);
-                    }
-                    else
-                    {
-                        code.vfmadd213ps(total, Weights(strip, 0), Sums(strip, first + token));
-                    }
-
-                    code.vmovaps(Sums(strip, first + token), total);
-                }
-            }
+            Emit(first, Math.Min(MaxTokens, tokens - first));
         }
     }
 
@@ -159,11 +142,54 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
         }
     }
 
+    private void Emit(int first, int tokens)
+    {
+        for (int block = 0; block < layout.SubBlocks; block++)
+        {
+            EmitIntegers(block, first, tokens);
+            for (int strip = 0; strip < strips; strip++)
+            {
+                code.vmovaps(Weights(strip), Scales(strip, block));
+                if (HasTileMinimum)
+                {
+                    code.vmovaps(Minimum(strip), Minimums(strip));
+                }
+            }
+
+            for (int token = 0; token < tokens; token++)
+            {
+                if (HasTileMinimum)
+                {
+                    // Sums are stored negated.
+                    code.vcvtdq2ps(TokenSum, __dword_bcst[TokenSums + (4 * (first + token))]);
+                }
+
+                for (int strip = 0; strip < strips; strip++)
+                {
+                    AssemblerRegisterZMM total = Total(strip, token);
+                    code.vcvtdq2ps(total, total);
+                    if (HasTileMinimum)
+                    {
+                        code.vmovaps(Sum, Sums(strip, first + token));
+                        code.vfnmadd231ps(Sum, TokenSum, Minimum(strip));
+                        code.vfmadd213ps(total, Weights(strip), Sum);
+                    }
+                    else
+                    {
+                        code.vfmadd213ps(total, Weights(strip), Sums(strip, first + token));
+                    }
+
+                    code.vmovaps(Sums(strip, first + token), total);
+                }
+            }
+        }
+    }
+
     private void EmitIntegers(int block, int first, int tokens)
     {
         for (int strip = 0; strip < strips; strip++)
         {
-            AssemblerRegisterZMM start = Weights(strip, 0);
+            AssemblerRegisterZMM start = Weights(strip);
             code.vmovdqa64(start, Starts(strip, block));
             for (int token = 0; token < tokens; token++)
             {
@@ -185,7 +211,7 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
                 int group = (block * groups) + i;
                 for (int strip = 0; strip < strips; strip++)
                 {
-                    code.vmovdqu64(Weights(strip, i + 1), Values(strip, group));
+                    code.vmovdqu64(Weights(strip), Values(strip, group));
                 }
 
                 for (int token = 0; token < tokens; token++)
@@ -193,17 +219,32 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
                     code.vpbroadcastd(Integers(token), __dword_ptr[Input + ((64 * (first + token)) + (32 * pass) + (4 * group))]);
                     for (int strip = 0; strip < strips; strip++)
                     {
-                        code.vpdpbusd(Total(strip, token), Integers(token), Weights(strip, i + 1));
+                        code.vpdpbusd(Total(strip, token), Integers(token), Weights(strip));
                     }
+
+                    EmitFetches();
                 }
             }
         }
     }
 
+    private void EmitFetches()
+    {
+        for (broadcastsDone++; (fetchesDone + 1) * broadcasts <= fetches.Count * broadcastsDone; fetchesDone++)
+        {
+            code.prefetcht0(fetches[fetchesDone]);
+        }
+    }
+
+    private static AssemblerRegisterZMM TokenSum => zmm30;
+
+    private static AssemblerRegisterZMM Sum => zmm31;
+
     private static AssemblerRegisterZMM Total(int strip, int token) => new(Register.ZMM0 + (strip * MaxTokens) + token);
 
-    /// <summary>Registers for the weights of a group in turns, so that the next ones are loaded early.</summary>
-    private static AssemblerRegisterZMM Weights(int strip, int turn) => new(Register.ZMM16 + (strip * 2) + (turn % 2));
+    private static AssemblerRegisterZMM Weights(int strip) => new(Register.ZMM24 + strip);
 
-    private static AssemblerRegisterZMM Integers(int token) => new(Register.ZMM24 + (token % 8));
+    private static AssemblerRegisterZMM Minimum(int strip) => new(Register.ZMM27 + strip);
+
+    private static AssemblerRegisterZMM Integers(int token) => new(Register.ZMM27 + (token % 5));
 }

@@ -156,7 +156,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return;
         }
 
-        x.Split.Prepare(x, plan.Order, kernels.Passes, team);
+        x.Split.Prepare(x, plan.Order, kernels.Passes, layout.HasSuperMinimum ? layout.SubBlocks : 0, team);
         long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {
@@ -190,9 +190,9 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 work.Kernel = kernels.Panel(layout, BlockProducts.MaxStrips, BlockProducts.MaxTokens);
                 work.LastKernel = kernels.Panel(layout, BlockProducts.MaxStrips, ((work.Tokens - 1) % BlockProducts.MaxTokens) + 1);
                 break;
-            case ProductKind.Pairs:
-                work.LastKernel = kernels.Pair(layout, BlockProducts.MaxStrips, work.LastTokens);
-                work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Pair(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
+            case ProductKind.Strips:
+                work.LastKernel = kernels.Strip(layout, BlockProducts.MaxStrips, work.LastTokens);
+                work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Strip(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
                 break;
             case ProductKind.Dot:
                 work.Kernel = kernels.Dot(layout, work.Tokens);
@@ -311,13 +311,13 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
 
         /// <summary>Chunks are multiples of this: fewer strips would read the activations too often.</summary>
-        public readonly int StripsTogether => Kind switch { ProductKind.Pairs => BlockProducts.MaxStrips, ProductKind.Panels => Panel, _ => 1 };
+        public readonly int StripsTogether => Kind switch { ProductKind.Strips => BlockProducts.MaxStrips, ProductKind.Panels => Panel, _ => 1 };
 
         private readonly long ScratchBytes => Kind switch
         {
             ProductKind.Tiles => TileKernel.ScratchBytes + (Unpack is null ? 0 : Panel * UnpackedBytes),
             ProductKind.Panels => PanelKernel.ScratchBytes + (Panel * UnpackedBytes),
-            ProductKind.Pairs => PairKernel.ScratchBytes,
+            ProductKind.Strips => StripKernel.ScratchBytes,
             ProductKind.Dot => DotKernel.ScratchBytes,
             _ => new LaneStrip(Layout, Columns).ByteCount,
         };
@@ -379,8 +379,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 case ProductKind.Panels:
                     RunPanels(weights, strips, aheadEnd, output, stride, scratch);
                     break;
-                case ProductKind.Pairs:
-                    RunPairs(weights, strips, aheadEnd, output, stride, scratch);
+                case ProductKind.Strips:
+                    RunStrips(weights, strips, output, stride, scratch);
                     break;
                 case ProductKind.Dot:
                     CodeArguments arguments = Arguments(0, weights, strips, output, stride);
@@ -416,22 +416,20 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             }
         }
 
-        /// <summary>Two strips at a time, or one at the end. A second group meets them in the cache.</summary>
-        private readonly void RunPairs(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        /// <summary>A few strips at a time. A second group meets them in the cache.</summary>
+        private readonly void RunStrips(byte* weights, int strips, float* output, int stride, byte* scratch)
         {
             int count;
             for (int strip = 0; strip < strips; strip += count, weights += count * StripBytes, output += count * CodeLayout.StripRows)
             {
-                int together = Math.Min(BlockProducts.MaxStrips, strips - strip);
-                count = Groups == 1 ? (strips - strip) / together * together : together;
+                count = BlockProducts.Together(strips - strip, out int together);
+                count = Groups == 1 ? count : together;
                 for (int group = 0; group < Groups; group++)
                 {
                     bool last = group == Groups - 1;
                     CodeArguments arguments = Arguments(group, weights, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
                     arguments.Scratch = scratch;
-                    arguments.Ahead = weights + (together * StripBytes);
-                    arguments.AheadEnd = group == 0 ? aheadEnd : null;
-                    GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : Kernels.Pair(Layout, together, Form(group).Tokens);
+                    GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : Kernels.Strip(Layout, together, Form(group).Tokens);
                     kernel.Run(&arguments);
                 }
             }
@@ -468,8 +466,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                     arguments.Factors += 8 * skip;
                     for (int left = count; left > 0;)
                     {
-                        int together = Math.Min(left, BlockProducts.MaxStrips);
-                        arguments.Strips = left - (left % together);
+                        arguments.Strips = BlockProducts.Together(left, out int together);
                         left -= (int)arguments.Strips;
                         GeneratedCode kernel = together == BlockProducts.MaxStrips
                             ? (tokens == BlockProducts.MaxTokens ? Kernel : LastKernel)!

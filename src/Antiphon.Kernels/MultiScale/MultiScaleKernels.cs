@@ -19,7 +19,7 @@ public sealed class MultiScaleKernels : IDisposable
     private readonly PackedArena arena = new();
     private readonly GeneratedCode?[] dot;
     private readonly GeneratedCode?[] tile;
-    private readonly GeneratedCode?[] pair;
+    private readonly GeneratedCode?[] strip;
     private readonly GeneratedCode?[] panel;
     private readonly GeneratedCode?[] unpack;
 
@@ -37,7 +37,7 @@ public sealed class MultiScaleKernels : IDisposable
         Tuning = tuning;
         dot = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
         tile = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
-        pair = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * PairKernel.MaxTokens];
+        strip = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * StripKernel.MaxTokens];
         panel = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * BlockProducts.MaxTokens];
         unpack = new GeneratedCode?[CodeLayout.Layouts.Length];
         if (Tier < KernelTier.Avx512 || !CpuFeatures.Current.HasAvx512Vnni)
@@ -93,14 +93,14 @@ public sealed class MultiScaleKernels : IDisposable
                     Add("multiply integers", format, $"{shape}, AMX", tile[(i * SplitForm.GroupTokens) + tokens - 1]);
                 }
 
-                AddPairs("multiply integers", format, PairKernel.MaxTokens, "", pair, i);
-                AddPairs("multiply unpacked integers", format, BlockProducts.MaxTokens, " at a time", panel, i);
+                AddStrips("multiply integers", format, StripKernel.MaxTokens, "", strip, i);
+                AddStrips("multiply unpacked integers", format, BlockProducts.MaxTokens, " at a time", panel, i);
                 Add("unpack integers", format, "any", unpack[i]);
             }
 
             return list;
 
-            void AddPairs(string operation, TensorFormat format, int maxTokens, string often, GeneratedCode?[] kernels, int layout)
+            void AddStrips(string operation, TensorFormat format, int maxTokens, string often, GeneratedCode?[] kernels, int layout)
             {
                 for (int at = 0; at < BlockProducts.MaxStrips * maxTokens; at++)
                 {
@@ -170,13 +170,14 @@ public sealed class MultiScaleKernels : IDisposable
     {
         foreach (CodeLayout layout in formats.Distinct().Select(CodeLayout.Find).OfType<CodeLayout>().Where(_ => IsGenerated))
         {
-            Dot(layout, 1);
             if (HasTiles)
             {
+                Dot(layout, 1);
                 Tile(layout, SplitForm.GroupTokens);
             }
             else
             {
+                Strip(layout, BlockProducts.MaxStrips, 1);
                 Panel(layout, BlockProducts.MaxStrips, BlockProducts.MaxTokens);
             }
 
@@ -188,7 +189,7 @@ public sealed class MultiScaleKernels : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => shelf.Free([.. dot, .. tile, .. pair, .. panel, .. unpack]);
+    public void Dispose() => shelf.Free([.. dot, .. tile, .. strip, .. panel, .. unpack]);
 
     /// <summary>Chooses among kernels with the same bits, or null.</summary>
     internal KernelTuning? Tuning { get; }
@@ -206,10 +207,10 @@ public sealed class MultiScaleKernels : IDisposable
         (layout, starts: !HasTiles),
         static of => UnpackKernel.Generate(of.layout, of.starts));
 
-    internal GeneratedCode Pair(CodeLayout layout, int strips, int tokens) => shelf.Get(
-        ref pair[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * PairKernel.MaxTokens) + tokens - 1],
+    internal GeneratedCode Strip(CodeLayout layout, int strips, int tokens) => shelf.Get(
+        ref strip[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * StripKernel.MaxTokens) + tokens - 1],
         (layout, strips, tokens, Passes),
-        static of => PairKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
+        static of => StripKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
 
     internal GeneratedCode Panel(CodeLayout layout, int strips, int tokens) => shelf.Get(
         ref panel[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * BlockProducts.MaxTokens) + tokens - 1],

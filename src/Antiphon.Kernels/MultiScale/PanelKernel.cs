@@ -4,7 +4,7 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace Antiphon.Kernels.MultiScale;
 
-/// <summary>The kernel for many tokens without AMX: strips that are unpacked already, two at a time, times up to 8 tokens (see <see cref="BlockProducts"/>).</summary>
+/// <summary>The kernel for many tokens without AMX: strips that are unpacked already, three at a time, times up to 8 tokens (see <see cref="BlockProducts"/>).</summary>
 internal static class PanelKernel
 {
     /// <summary>Bytes of scratch memory: the float sums.</summary>
@@ -18,7 +18,7 @@ internal static class PanelKernel
 
     /// <summary>Generates the kernel.</summary>
     /// <param name="layout">The layout.</param>
-    /// <param name="strips">Strips at a time, 1 or 2; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
+    /// <param name="strips">Strips at a time, from 1 to 3; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
     /// <param name="tokens">Tokens, from 1 to 8.</param>
     /// <param name="passes">1 or 2.</param>
     public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes)
@@ -78,14 +78,6 @@ internal static class PanelKernel
             EmitSuperMinimums();
         }
 
-        for (int strip = 0; strip < strips; strip++)
-        {
-            for (int at = 0; at < UnpackedStrip.TileBytes; at += 64)
-            {
-                code.prefetcht0(AtStrip(strip, values, PrefetchDistance + at));
-            }
-        }
-
         for (int at = 0; at < AheadBytes; at += 64)
         {
             code.prefetcht1(__byte_ptr[ahead + at]);
@@ -94,7 +86,7 @@ internal static class PanelKernel
         code.add(ahead, AheadBytes);
         code.cmp(ahead, kernel.Argument(CodeArguments.AheadEndField));
         code.cmovae(ahead, sums);
-        products.Emit(0, tokens);
+        products.Emit(tokens, [.. Enumerable.Range(0, strips * CodeLayout.Groups).Select(line => AtStrip(line / CodeLayout.Groups, values, PrefetchDistance + (64 * (line % CodeLayout.Groups))))]);
         code.add(values, UnpackedStrip.TileBytes);
         code.add(scales, 64 * blocks);
         code.add(starts, 64 * blocks);
@@ -123,7 +115,7 @@ internal static class PanelKernel
         return kernel.Finish();
 
         AssemblerMemoryOperand AtStrip(int strip, AssemblerRegister64 start, int at) =>
-            strip == 0 ? __zmmword_ptr[start + at] : __zmmword_ptr[start + (stripBytes * 1) + at];
+            strip == 0 ? __zmmword_ptr[start + at] : __zmmword_ptr[start + (stripBytes * strip) + at];
 
         void EmitSuperMinimums()
         {

@@ -9,8 +9,8 @@ internal enum ProductKind
     /// <summary><see cref="DotKernel"/>.</summary>
     Dot,
 
-    /// <summary><see cref="PairKernel"/>.</summary>
-    Pairs,
+    /// <summary><see cref="StripKernel"/>.</summary>
+    Strips,
 
     /// <summary><see cref="PanelKernel"/>.</summary>
     Panels,
@@ -25,10 +25,9 @@ internal enum ProductKind
 internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
 {
     private static readonly ProductPlan[] InLanes = [new(ProductKind.Lanes)];
-    private static readonly ProductPlan[] DotFirst = [new(ProductKind.Dot), new(ProductKind.Pairs)];
-    private static readonly ProductPlan[] PairsFirst = [new(ProductKind.Pairs), new(ProductKind.Dot)];
-    private static readonly ProductPlan[] PairsBeforePanels = [new(ProductKind.Pairs), .. Sized(ProductKind.Panels, 512, 256)];
-    private static readonly ProductPlan[] PanelsFirst = [.. Sized(ProductKind.Panels, 512, 128, 256, 768, 1024), new(ProductKind.Pairs)];
+    private static readonly ProductPlan[] StripsFirst = [new(ProductKind.Strips), new(ProductKind.Dot)];
+    private static readonly ProductPlan[] StripsBeforePanels = [new(ProductKind.Strips), .. Sized(ProductKind.Panels, 512, 256)];
+    private static readonly ProductPlan[] PanelsFirst = [.. Sized(ProductKind.Panels, 512, 128, 256, 768, 1024), new(ProductKind.Strips)];
     private static readonly ProductPlan[] DotBeforeTiles = [new(ProductKind.Dot), new(ProductKind.Tiles, 8)];
     private static readonly ProductPlan[] TilesFirst = [new(ProductKind.Tiles, 8), new(ProductKind.Dot)];
     private static readonly ProductPlan[] OnlyTiles = [.. Sized(ProductKind.Tiles, 8, 4, 16)];
@@ -49,9 +48,8 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
         (_, true, <= 4) => DotBeforeTiles,
         (_, true, 5) => TilesFirst,
         (_, true, _) => OnlyTiles,
-        (_, _, <= 3) => DotFirst,
-        (_, _, <= 5) => PairsFirst,
-        (_, _, 6) => PairsBeforePanels,
+        (_, _, <= 5) => StripsFirst,
+        (_, _, 6) => StripsBeforePanels,
         _ => PanelsFirst,
     };
 
@@ -59,7 +57,7 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     public SplitOrder Order => Kind switch
     {
         ProductKind.Lanes => SplitOrder.Pairs,
-        ProductKind.Pairs or ProductKind.Panels => SplitOrder.Unsigned,
+        ProductKind.Strips or ProductKind.Panels => SplitOrder.Unsigned,
         _ => SplitOrder.Bytes,
     };
 

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Antiphon.Kernels.MultiScale;
 
@@ -9,10 +10,18 @@ internal sealed unsafe class SplitInput : IDisposable
 {
     private const long LeastRoom = 1 << 18;
 
+    /// <summary>The odd bytes, then the even ones.</summary>
+    private static ReadOnlySpan<byte> HighThenLow =>
+    [
+        1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63,
+        0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62,
+    ];
+
     private NativeBuffer<byte> buffer = new(0);
     private bool prepared;
     private SplitOrder preparedOrder;
     private int preparedPasses;
+    private int preparedDigits;
     private int columns;
 
     /// <summary>Forgets the content.</summary>
@@ -25,9 +34,16 @@ internal sealed unsafe class SplitInput : IDisposable
     public byte* Group(int group) => buffer.Pointer + (group * new SplitForm(columns, SplitForm.GroupTokens).ByteCount);
 
     /// <summary>Splits the rows of <paramref name="x"/> if that has not been done since they were written.</summary>
-    public void Prepare(Activations x, SplitOrder order, int passes, ComputeTeam team)
+    /// <param name="x">The rows.</param>
+    /// <param name="order">The order of the integers.</param>
+    /// <param name="passes">1 or 2.</param>
+    /// <param name="digits">Whose digits are wanted: 1 for sums over 32 columns, 2 for sums over 16, 0 for none.</param>
+    /// <param name="team">Who splits.</param>
+    public void Prepare(Activations x, SplitOrder order, int passes, int digits, ComputeTeam team)
     {
-        if (prepared && preparedOrder == order && preparedPasses == passes)
+        bool split = !prepared || preparedOrder != order || preparedPasses != passes;
+        int known = split ? 0 : preparedDigits;
+        if (!split && (digits & ~known) == 0)
         {
             return;
         }
@@ -41,7 +57,7 @@ internal sealed unsafe class SplitInput : IDisposable
             buffer = new NativeBuffer<byte>(Math.Max(2 * needed, LeastRoom));
         }
 
-        SplitWork work = new() { X = x, Order = order, Passes = passes, Input = this };
+        SplitWork work = new() { X = x, WithIntegers = split, Order = order, Passes = passes, Digits = digits & ~known, Input = this };
 
         // Rows of a token or two are not worth waking the team.
         if (x.Rows < 4)
@@ -56,10 +72,10 @@ internal sealed unsafe class SplitInput : IDisposable
             team.Run(ref work, x.Rows);
         }
 
-        (prepared, preparedOrder, preparedPasses) = (true, order, passes);
+        (prepared, preparedOrder, preparedPasses, preparedDigits) = (true, order, passes, known | digits);
     }
 
-    /// <summary>Splits one row of a group.</summary>
+    /// <summary>Splits one row of a group, all but its digits.</summary>
     /// <param name="x">The row, with zeros behind it up to a multiple of 16.</param>
     /// <param name="columns">Its columns.</param>
     /// <param name="order">The order of the integers.</param>
@@ -100,12 +116,16 @@ internal sealed unsafe class SplitInput : IDisposable
         for (int step = 0; step < steps; step++, integers += form.StepBytes, sums32 += form.Tokens, sums16 += 2 * form.Tokens)
         {
             int column = step * CodeLayout.TileColumns;
-            Vector512<int> first = Vector512.ConvertToInt32Native(Vector512.Round((Vector512.Load(x + column) & keep) * lift * inverse));
-            Vector512<int> second = column + 16 < columns
-                ? Vector512.ConvertToInt32Native(Vector512.Round((Vector512.Load(x + column + 16) & keep) * lift * inverse))
-                : Vector512<int>.Zero;
-            sums16[0] = -Vector512.Sum(first);
-            sums16[1] = -Vector512.Sum(second);
+            Vector512<int> first = Rounded((Vector512.Load(x + column) & keep) * lift * inverse);
+            Vector512<int> second = column + 16 < columns ? Rounded((Vector512.Load(x + column + 16) & keep) * lift * inverse) : Vector512<int>.Zero;
+
+            // Both sums at once: one in the lower half, one in the upper.
+            Vector512<int> halves = Vector512.Create(first.GetLower() + first.GetUpper(), second.GetLower() + second.GetUpper());
+            halves += Vector512.Shuffle(halves, Vector512.Create(4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+            halves += Vector512.Shuffle(halves, Vector512.Create(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+            halves += Vector512.Shuffle(halves, Vector512.Create(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+            sums16[0] = -halves.ToScalar();
+            sums16[1] = -halves.GetUpper().ToScalar();
             *sums32 = sums16[0] + sums16[1];
             Vector512<short> both = Vector512.Narrow(first, second);
             if (order == SplitOrder.Pairs)
@@ -121,6 +141,14 @@ internal sealed unsafe class SplitInput : IDisposable
                 Store(order == SplitOrder.Unsigned ? both + Vector512.Create((short)128) : both, integers);
                 Vector256<byte>.Zero.Store(integers + 32);
             }
+            else if (Avx512Vbmi.IsSupported)
+            {
+                // The low byte is signed: its sign counts in the high one.
+                Vector512<short> bytes = order == SplitOrder.Unsigned
+                    ? both ^ Vector512.Create(short.MinValue)
+                    : (both + Vector512.Create((short)0x80)) ^ Vector512.Create((short)0x80);
+                Avx512Vbmi.PermuteVar64x8(bytes.AsByte(), Vector512.Create(HighThenLow)).Store(integers);
+            }
             else if (order == SplitOrder.Unsigned)
             {
                 Store((both >>> 8) + Vector512.Create((short)128), integers);
@@ -134,17 +162,27 @@ internal sealed unsafe class SplitInput : IDisposable
             }
         }
 
-        StoreDigits(group + form.Digits32At + (32 * token), 8, (int*)(group + form.Sums32At) + token, form.Tokens, steps);
-        StoreDigits(group + form.Digits16At + (64 * token), 16, (int*)(group + form.Sums16At) + (2 * token), form.Tokens, steps);
-
         static void Store(Vector512<short> words, byte* bytes) => Vector256.Narrow(words.GetLower(), words.GetUpper()).AsByte().Store(bytes);
+
+        // To nearest even; the instruction that converts does it too.
+        static Vector512<int> Rounded(Vector512<float> values) =>
+            Avx512F.IsSupported ? Avx512F.ConvertToVector512Int32(values) : Vector512.ConvertToInt32Native(Vector512.Round(values));
     }
 
-    /// <summary>The digits of minus the sums of one token, of 8 blocks at a time.</summary>
+    /// <summary>The digits of minus the sums of one token, which must have been split, of 8 blocks at a time.</summary>
+    /// <param name="columns">Columns of the row.</param>
+    /// <param name="perTile">Sums of a tile: 1 or 2.</param>
+    /// <param name="group">The group's first byte.</param>
+    /// <param name="form">Its form.</param>
+    /// <param name="token">Which of its tokens.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void StoreDigits(byte* digits, int blocks, int* sums, int tokens, int steps)
+    public static void StoreDigits(int columns, int perTile, byte* group, SplitForm form, int token)
     {
-        int perTile = blocks / CodeLayout.SuperTiles;
+        int blocks = CodeLayout.SuperTiles * perTile;
+        int tokens = form.Tokens;
+        int steps = CodeLayout.Steps(columns);
+        byte* digits = group + (perTile == 1 ? form.Digits32At : form.Digits16At) + (4 * blocks * token);
+        int* sums = (int*)(group + (perTile == 1 ? form.Sums32At : form.Sums16At)) + (perTile * token);
         int tiles = CodeLayout.SuperTiles / perTile;
         int* eight = stackalloc int[8];
         for (int step = 0, part = 0; step + tiles <= steps; step += tiles, part = (part + 1) % perTile)
@@ -180,14 +218,28 @@ internal sealed unsafe class SplitInput : IDisposable
     {
         public Activations X;
         public SplitInput Input;
+        public bool WithIntegers;
         public SplitOrder Order;
         public int Passes;
+        public int Digits;
 
         public readonly void Execute(int chunk, int worker)
         {
             int group = chunk / SplitForm.GroupTokens;
             int tokens = Math.Min(SplitForm.GroupTokens, X.Rows - (group * SplitForm.GroupTokens));
-            Split(X.Row(chunk), X.Columns, Order, Passes, Input.Group(group), new SplitForm(X.Columns, tokens), chunk % SplitForm.GroupTokens);
+            SplitForm form = new(X.Columns, tokens);
+            if (WithIntegers)
+            {
+                Split(X.Row(chunk), X.Columns, Order, Passes, Input.Group(group), form, chunk % SplitForm.GroupTokens);
+            }
+
+            for (int perTile = 1; perTile <= 2; perTile++)
+            {
+                if ((Digits & perTile) != 0)
+                {
+                    StoreDigits(X.Columns, perTile, Input.Group(group), form, chunk % SplitForm.GroupTokens);
+                }
+            }
         }
     }
 }

@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics;
+
 namespace Antiphon.Kernels;
 
 /// <summary>
@@ -126,13 +128,28 @@ public abstract unsafe class VectorKernels
         }
     }
 
-    /// <summary>Float32 to bfloat16 (the upper 16 bits), rounded to nearest even. The same scalar code on every tier.</summary>
+    /// <summary>Float32 to bfloat16 (the upper 16 bits), rounded to nearest even. The same code on every tier.</summary>
     public void ToBFloat16(float* x, ushort* y, int count)
     {
-        for (int i = 0; i < count; i++)
+        int i = 0;
+        for (; i <= count - 16; i += 16)
+        {
+            Vector256.Narrow(Rounded(x + i), Rounded(x + i + 8)).Store(y + i);
+        }
+
+        for (; i < count; i++)
         {
             uint bits = BitConverter.SingleToUInt32Bits(x[i]);
             y[i] = (ushort)(float.IsNaN(x[i]) ? (bits >> 16) | 0x40 : (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+        }
+
+        static Vector256<uint> Rounded(float* x)
+        {
+            Vector256<float> values = Vector256.Load(x);
+            Vector256<uint> bits = values.AsUInt32();
+            Vector256<uint> upper = bits >>> 16;
+            Vector256<uint> nearest = (bits + Vector256.Create(0x7FFFu) + (upper & Vector256<uint>.One)) >>> 16;
+            return Vector256.ConditionalSelect(Vector256.Equals(values, values).AsUInt32(), nearest, upper | Vector256.Create(0x40u));
         }
     }
 

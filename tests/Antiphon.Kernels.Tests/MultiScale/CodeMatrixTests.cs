@@ -71,7 +71,7 @@ public sealed unsafe class CodeMatrixTests
         foreach (int passes in new[] { 2, 1 })
         {
             using MultiScaleKernels kernels = Require(tier, passes);
-            foreach (int rows in new[] { 35, 16 * 37 })
+            foreach (int rows in new[] { 35, 16 * 4, 16 * 5, 16 * 7, 16 * 37 })
             {
                 byte[] bytes = RandomWeights.Create(format, rows, columns, random);
                 using Activations x = new();
@@ -81,13 +81,13 @@ public sealed unsafe class CodeMatrixTests
                 {
                     WeightMatrix matrix = kernels.Pack(format, rows, columns, data, bytes.Length, two);
                     float[] expected = Define(format, bytes, rows, x, passes);
-                    for (int count = 1; count <= 70; count += rows > 100 ? 23 : 1)
+                    for (int count = 1; count <= 70; count += rows > 35 ? 23 : 1)
                     {
                         Copy(x, part, 0, count, out _);
                         AssertSame(expected.AsSpan(0, count * rows), Multiply(matrix, part, rows, count % 3 == 0 ? two : alone));
                     }
 
-                    // A slice begins and ends inside strips, and inside pairs of them.
+                    // A slice begins and ends inside strips, and inside groups of them.
                     Copy(x, part, 0, 53, out _);
                     float[] slice = Multiply(matrix.Slice(5, rows - 11), part, rows, two);
                     for (int i = 0; i < 53; i++)

@@ -82,11 +82,13 @@ public sealed unsafe class SplitTests(ITestOutputHelper output)
                     x.Span(columns, 32).Clear();
                     integers.AsSpan().Clear();
                     RowScale scale = SplitArithmetic.Split(x.Span(0, columns), passes, integers);
-                    foreach (SplitOrder order in new[] { SplitOrder.Bytes, SplitOrder.Pairs })
+                    foreach (SplitOrder order in new[] { SplitOrder.Bytes, SplitOrder.Unsigned, SplitOrder.Pairs })
                     {
                         using NativeBuffer<byte> group = new(form.ByteCount);
                         int token = random.Next(tokens);
                         SplitInput.Split(x.Pointer, columns, order, passes, group.Pointer, form, token);
+                        SplitInput.StoreDigits(columns, 1, group.Pointer, form, token);
+                        SplitInput.StoreDigits(columns, 2, group.Pointer, form, token);
                         Check(group.Pointer, form, token, columns, order, passes, integers, scale);
                     }
                 }
@@ -111,6 +113,10 @@ public sealed unsafe class SplitTests(ITestOutputHelper output)
                     if (order == SplitOrder.Pairs)
                     {
                         Assert.Equal(integer, ((short*)at)[(i / 4 * 4) + (i % 4) switch { 1 => 2, 2 => 1, var same => same }]);
+                    }
+                    else if (order == SplitOrder.Unsigned)
+                    {
+                        Assert.Equal(integer, passes == 1 ? at[i] - 128 : (256 * at[i]) + at[32 + i] - 32768);
                     }
                     else if (passes == 1)
                     {

@@ -75,6 +75,45 @@ public sealed unsafe class VectorKernelsTests
 
     public static TheoryData<string> OperationNames => [.. Operations.Keys];
 
+    [Fact]
+    public void Bfloat16_is_the_nearest_even()
+    {
+        Random random = new(11);
+        uint[] special = [0, 0x80000000, 0x00007FFF, 0x00008000, 0x00018000, 0x7F7FFFFF, 0x7F800000, 0xFF800000, 0x7F800001, 0xFFFFFFFF, 0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001];
+        foreach (int count in new[] { 1, 15, 16, 17, 200 })
+        {
+            float[] x = new float[count];
+            ushort[] y = new ushort[count];
+            for (int i = 0; i < count; i++)
+            {
+                x[i] = BitConverter.UInt32BitsToSingle(i % 2 == 0 ? special[random.Next(special.Length)] : (uint)random.NextInt64(1L << 32));
+            }
+
+            fixed (float* from = x)
+            fixed (ushort* to = y)
+            {
+                VectorKernels.Default.ToBFloat16(from, to, count);
+            }
+
+            for (int i = 0; i < count; i++)
+            {
+                float value = x[i];
+                float down = BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(value) & 0xFFFF0000);
+                float result = BitConverter.UInt32BitsToSingle((uint)y[i] << 16);
+                if (float.IsNaN(value))
+                {
+                    Assert.True(float.IsNaN(result));
+                    continue;
+                }
+
+                // In units of the last place of the result: half of one counts for the even neighbour.
+                long rest = BitConverter.SingleToUInt32Bits(value) & 0xFFFF;
+                bool up = rest > 0x8000 || (rest == 0x8000 && (BitConverter.SingleToUInt32Bits(value) & 0x10000) != 0);
+                Assert.Equal(up ? (BitConverter.SingleToUInt32Bits(down) >> 16) + 1 : BitConverter.SingleToUInt32Bits(down) >> 16, y[i]);
+            }
+        }
+    }
+
     [Theory]
     [MemberData(nameof(OperationNames))]
     public void All_tiers_give_the_same_bits(string name)

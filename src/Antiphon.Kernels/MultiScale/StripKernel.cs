@@ -5,10 +5,10 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>
-/// The kernel for some tokens without AMX: packed strips, two at a time, times up to 16 tokens (see <see cref="BlockProducts"/>). Tiles are taken apart into memory that stays in the first-level
-/// cache, so that each broadcast of activations serves two strips; that is worth it from a few tokens on.
+/// The kernel for up to 16 tokens without AMX: packed strips, three at a time, times all tokens (see <see cref="BlockProducts"/>). Tiles are taken apart into memory that stays in the
+/// first-level cache, so that each broadcast of activations serves three strips.
 /// </summary>
-internal static class PairKernel
+internal static class StripKernel
 {
     /// <summary>Tokens that are multiplied at a time.</summary>
     public const int MaxTokens = SplitForm.GroupTokens;
@@ -22,6 +22,9 @@ internal static class PairKernel
     private const int StripScales = 64 * 2 * CodeLayout.SuperTiles;
     private const int MinimumsAt = ScalesAt + (StripScales * BlockProducts.MaxStrips);
 
+    // How far ahead of their use codes are fetched, in tiles.
+    private const int TilesAhead = 4;
+
     private static readonly AssemblerRegisterZMM Other = zmm8;
     private static readonly AssemblerRegisterZMM TileScale = zmm9;
     private static readonly AssemblerRegisterZMM TileMinimum = zmm10;
@@ -32,7 +35,7 @@ internal static class PairKernel
 
     /// <summary>Generates the kernel.</summary>
     /// <param name="layout">The layout.</param>
-    /// <param name="strips">Strips at a time, 1 or 2; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
+    /// <param name="strips">Strips at a time, from 1 to 3; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
     /// <param name="tokens">Tokens, from 1 to 16.</param>
     /// <param name="passes">1 or 2.</param>
     public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes)
@@ -51,12 +54,13 @@ internal static class PairKernel
         AssemblerRegister64 toHeader = kernel.Take();
         AssemblerRegister64 scaleAt = kernel.Take();
         AssemblerRegister64 at = kernel.Take();
-        AssemblerRegister64 ahead = kernel.TakeArgument(CodeArguments.AheadField);
+        AssemblerRegister64 ahead = kernel.Take();
+        AssemblerRegister64 scalesAhead = kernel.Take();
+        int scaleBytes = layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles);
         BlockProducts products = new(kernel, layout, strips, passes)
         {
-            Values = (strip, group) => !layout.IsPlain ? __zmmword_ptr[scratch + (ValuesAt + (UnpackedStrip.TileBytes * strip) + (64 * group))]
-                : strip == 0 ? __zmmword_ptr[codes + (64 * group)]
-                : __zmmword_ptr[codes + (stripBytes * 1) + (64 * group)],
+            Values = (strip, group) => layout.IsPlain ? AtStrip(strip, codes, 64 * group)
+                : __zmmword_ptr[scratch + (ValuesAt + (UnpackedStrip.TileBytes * strip) + (64 * group))],
             Starts = (strip, block) => __zmmword_ptr[scratch + (StartsAt + (128 * strip) + (64 * block))],
             Scales = (strip, block) => __zmmword_ptr[scaleAt + ((StripScales * strip) + (64 * block))],
             Minimums = strip => __zmmword_ptr[scratch + (MinimumsAt + (64 * strip))],
@@ -66,14 +70,17 @@ internal static class PairKernel
             Digits = digits,
         };
 
-        CodeUnpacking.EmitConstants(kernel, layout, LowMask, HighMask, TableValues);
-        code.vmovdqa64(Bias, kernel.Bytes(_ => 128));
         Label nextStrips = code.CreateLabel();
         Label nextTile = code.CreateLabel();
+        code.mov(ahead, kernel.Argument(CodeArguments.WeightsField));
+        code.add(ahead, kernel.Argument(CodeArguments.CodesAtField));
+        code.add(ahead, TilesAhead * layout.TileBytes);
         code.Label(ref nextStrips);
         code.mov(scales, kernel.Argument(CodeArguments.WeightsField));
         code.mov(codes, scales);
         code.add(codes, kernel.Argument(CodeArguments.CodesAtField));
+        code.mov(scalesAhead, scales);
+        EmitNextStrips(scalesAhead);
         code.mov(input, kernel.Argument(CodeArguments.InputField));
         code.mov(tokenSums, kernel.Argument(CodeArguments.SumsField));
         code.mov(digits, kernel.Argument(CodeArguments.DigitsField));
@@ -88,18 +95,19 @@ internal static class PairKernel
             EmitHeader();
         }
 
-        EmitPrefetches();
+        // The products take every register.
+        CodeUnpacking.EmitConstants(kernel, layout, LowMask, HighMask, TableValues);
+        code.vmovdqa64(Bias, kernel.Bytes(_ => 128));
         for (int strip = 0; strip < strips; strip++)
         {
             EmitTile(strip);
         }
 
-        for (int first = 0; first < tokens; first += BlockProducts.MaxTokens)
-        {
-            products.Emit(first, Math.Min(BlockProducts.MaxTokens, tokens - first));
-        }
-
+        EmitAhead();
+        products.Emit(tokens, [.. Enumerable.Range(0, strips).SelectMany(Fetches)]);
         code.add(codes, layout.TileBytes);
+        code.add(ahead, layout.TileBytes);
+        code.add(scalesAhead, scaleBytes);
         code.add(scales, layout.TileScaleBytes);
         code.add(input, 64 * tokens);
         code.add(tokenSums, 4 * blocks * tokens);
@@ -115,35 +123,38 @@ internal static class PairKernel
         code.mov(scales, kernel.Argument(CodeArguments.FactorsField));
         products.EmitResults(tokens, scales, codes);
         code.add(kernel.Argument(CodeArguments.OutputField), 64 * strips);
-        for (int strip = 0; strip < strips; strip++)
-        {
-            code.add(kernel.Argument(CodeArguments.WeightsField), stripBytes);
-        }
-
+        code.mov(at, kernel.Argument(CodeArguments.WeightsField));
+        EmitNextStrips(at);
+        code.mov(kernel.Argument(CodeArguments.WeightsField), at);
         code.sub(kernel.Argument(CodeArguments.StripsField), strips);
         code.jnz(nextStrips);
         return kernel.Finish();
 
-        // The next strips go to the second-level cache while these are multiplied, the next tiles to the first-level cache.
-        void EmitPrefetches()
-        {
-            int bytes = strips * (layout.TileBytes + layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles));
-            for (int offset = 0; offset < bytes; offset += 64)
-            {
-                code.prefetcht1(__byte_ptr[ahead + offset]);
-            }
+        AssemblerMemoryOperand AtStrip(int strip, AssemblerRegister64 start, int offset) =>
+            strip == 0 ? __zmmword_ptr[start + offset] : __zmmword_ptr[start + (stripBytes * strip) + offset];
 
-            code.add(ahead, bytes);
-            code.cmp(ahead, kernel.Argument(CodeArguments.AheadEndField));
-            code.cmovae(ahead, scratch);
+        void EmitNextStrips(AssemblerRegister64 place)
+        {
             for (int strip = 0; strip < strips; strip++)
             {
-                for (int offset = 0; offset < layout.TileBytes; offset += 64)
-                {
-                    int distance = (2 * layout.TileBytes) + offset;
-                    code.prefetcht0(strip == 0 ? __byte_ptr[codes + distance] : __byte_ptr[codes + (stripBytes * 1) + distance]);
-                }
+                code.add(place, stripBytes);
             }
+        }
+
+        // Codes some tiles ahead, scales as much ahead as a pass over the strips.
+        IEnumerable<AssemblerMemoryOperand> Fetches(int strip) =>
+            Enumerable.Range(0, layout.TileBytes / 64).Select(line => AtStrip(strip, ahead, 64 * line)).Append(AtStrip(strip, scalesAhead, 0));
+
+        // Behind the last tile comes the first of the next strips.
+        void EmitAhead()
+        {
+            Label same = code.CreateLabel();
+            code.cmp(steps, TilesAhead);
+            code.jne(same);
+            code.mov(ahead, kernel.Argument(CodeArguments.WeightsField));
+            code.add(ahead, kernel.Argument(CodeArguments.CodesAtField));
+            EmitNextStrips(ahead);
+            code.Label(ref same);
         }
 
         // The scales of all blocks of the super-block go to scratch memory; its minimums are added to the sums.
@@ -157,8 +168,11 @@ internal static class PairKernel
             for (int strip = 0; strip < strips; strip++)
             {
                 // CodeUnpacking.EmitSubScales writes from a register on.
-                code.mov(at, scales);
-                if (strip > 0)
+                if (strip == 0)
+                {
+                    code.mov(at, scales);
+                }
+                else
                 {
                     code.add(at, stripBytes);
                     code.add(scaleAt, StripScales);
@@ -185,12 +199,7 @@ internal static class PairKernel
         {
             if (layout.TileScaleBytes > 0)
             {
-                code.mov(at, scales);
-                if (strip > 0)
-                {
-                    code.add(at, stripBytes);
-                }
-
+                code.lea(at, AtStrip(strip, scales, 0));
                 CodeUnpacking.EmitTileScales(kernel, layout, at, TileScale, TileMinimum, Other);
                 code.vmovaps(products.Scales(strip, 0), TileScale);
                 if (layout.HasMinimum)
@@ -201,12 +210,7 @@ internal static class PairKernel
 
             if (!layout.IsPlain)
             {
-                code.mov(at, codes);
-                if (strip > 0)
-                {
-                    code.add(at, stripBytes);
-                }
-
+                code.lea(at, AtStrip(strip, codes, 0));
                 CodeUnpacking.Emit(code, layout, at, Code, Other, LowMask, HighMask, TableValues);
                 for (int group = 0; group < CodeLayout.Groups; group++)
                 {
