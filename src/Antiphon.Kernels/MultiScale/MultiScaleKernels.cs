@@ -49,8 +49,8 @@ public sealed class MultiScaleKernels : IDisposable
 
         try
         {
-            // If the system denies executable memory, this is where it shows.
-            Dot(CodeLayout.Layouts[0], 1);
+            // If the system denies executable memory, this is where it shows: one return instruction, since the assembler takes a while to start.
+            new ExecutableMemory([0xC3]).Dispose();
             IsGenerated = true;
             if (Tier == KernelTier.Amx)
             {
@@ -146,8 +146,8 @@ public sealed class MultiScaleKernels : IDisposable
         }
 
         long strips = ((long)rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows;
-        byte* memory = arena.Take(checked(strips * layout.StripBytes(columns)), team, out PackedMemory owner);
-        CodePacker.Pack(layout, rows, columns, data, memory, team, Tier);
+        byte* memory = arena.Take(checked(strips * layout.StripBytes(columns)), out PackedMemory owner);
+        CodePacker.Pack(layout, rows, columns, data, memory, team);
         return new CodeMatrix(this, layout, rows, columns, memory, owner, 0);
     }
 

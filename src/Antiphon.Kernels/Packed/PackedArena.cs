@@ -12,26 +12,20 @@ internal sealed unsafe class PackedArena
     private const long PieceBytes = 256L << 20;
     private const long Alignment = 4096;
 
-    // Huge pages that a team takes into use at once.
-    private const int MostPages = 4;
-
     private readonly Lock gate = new();
     private PackedMemory? piece;
     private long used;
-    private long touched;
 
     /// <summary>Takes zeroed memory, aligned to a page.</summary>
     /// <param name="bytes">Bytes.</param>
-    /// <param name="team">Who makes the memory real: the system clears each huge page when it is touched first, which takes longer than packing into it.</param>
     /// <param name="owner">Keeps it alive.</param>
     /// <exception cref="InsufficientMemoryException">There is no such memory.</exception>
-    public byte* Take(long bytes, ComputeTeam team, out PackedMemory owner)
+    public byte* Take(long bytes, out PackedMemory owner)
     {
         // What would leave much of a piece empty gets one of its own.
         if (bytes > PieceBytes / 4)
         {
             owner = new PackedMemory(bytes);
-            owner.Touch(0, bytes, team);
             return owner.Pointer;
         }
 
@@ -41,16 +35,6 @@ internal sealed unsafe class PackedArena
             {
                 piece = new PackedMemory(PieceBytes);
                 used = 0;
-                touched = 0;
-            }
-
-            if (used + bytes > touched)
-            {
-                // A page for each worker at least, also for small matrices.
-                long end = Math.Min(Math.Max(used + bytes, touched + (Math.Min(team.Size, MostPages) * PackedMemory.HugePage)), PieceBytes);
-                end = (end + PackedMemory.HugePage - 1) & -PackedMemory.HugePage;
-                piece.Touch(touched, end, team);
-                touched = end;
             }
 
             owner = piece;

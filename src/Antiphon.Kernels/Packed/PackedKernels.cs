@@ -110,7 +110,7 @@ public sealed class PackedKernels : IDisposable
         }
 
         long strips = ((long)rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows;
-        byte* memory = arena.Take(checked(strips * packed.StripBytes(columns)), team, out PackedMemory owner);
+        byte* memory = arena.Take(checked(strips * packed.StripBytes(columns)), out PackedMemory owner);
         TilePacker.Pack(packed, rows, columns, data, memory, team);
         return new PackedMatrix(this, packed, rows, columns, memory, owner, 0);
     }

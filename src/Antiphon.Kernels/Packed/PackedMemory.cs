@@ -62,22 +62,6 @@ public sealed unsafe partial class PackedMemory : SafeHandle
     /// <summary>The first byte. Valid while this object is.</summary>
     public byte* Pointer => slack == 0 ? (byte*)handle : (byte*)((handle + (nint)HugePage - 1) & -(nint)HugePage);
 
-    /// <summary>
-    /// Writes to the first byte of each huge page of a range, so that the system clears pages for all workers at once and each page once: of two that meet in a page, both clear one, and one
-    /// of these is thrown away.
-    /// </summary>
-    /// <param name="start">Where the range begins: a multiple of <see cref="HugePage"/>.</param>
-    /// <param name="end">Where it ends.</param>
-    /// <param name="team">Who writes.</param>
-    internal void Touch(long start, long end, ComputeTeam team)
-    {
-        if (OperatingSystem.IsLinux())
-        {
-            TouchWork work = new() { First = Pointer + start };
-            team.Run(ref work, (int)((end - start + HugePage - 1) / HugePage));
-        }
-    }
-
     /// <summary>Tells the system that a range of a mapped file is read soon, so that it comes from the disk ahead of those who read it. The memory is not touched.</summary>
     public static void ReadAhead(byte* start, long length)
     {
@@ -117,13 +101,6 @@ public sealed unsafe partial class PackedMemory : SafeHandle
 
         NativeMemory.AlignedFree((void*)handle);
         return true;
-    }
-
-    private struct TouchWork : IParallelWork
-    {
-        public byte* First;
-
-        public readonly void Execute(int chunk, int worker) => First[chunk * HugePage] = 0;
     }
 
     [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]

@@ -8,12 +8,11 @@ public sealed unsafe class PackedArenaTests
     public void Pieces_are_zeroed_page_aligned_and_never_overlap()
     {
         PackedArena arena = new();
-        using ComputeTeam team = new(2);
         Random random = new(3);
         List<(nint Start, long Bytes, PackedMemory Owner)> taken = [];
         foreach (long bytes in (long[])[1, 4096, 4097, 65L << 20, .. Enumerable.Range(0, 40).Select(_ => random.NextInt64(1, 20 << 20))])
         {
-            byte* at = arena.Take(bytes, team, out PackedMemory owner);
+            byte* at = arena.Take(bytes, out PackedMemory owner);
             Assert.Equal(0, (nint)at % 4096);
             Assert.Equal(0, at[0] | at[bytes - 1]);
             at[0] = at[bytes - 1] = 1;
