@@ -1,7 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels.MultiScale;
@@ -35,7 +34,8 @@ internal static unsafe class CodePacker
 
         // Large against the cost of a chunk, small against the matrix.
         work.StripsPerChunk = (int)Math.Clamp((64 << 10) / Math.Max(work.StripBytes, 1), 1, 1 << 20);
-        team.Run(ref work, (strips + work.StripsPerChunk - 1) / work.StripsPerChunk);
+        work.Pages = new FreshPages(destination, strips * work.StripBytes);
+        team.Run(ref work, work.Pages.Count + ((strips + work.StripsPerChunk - 1) / work.StripsPerChunk));
     }
 
     private static delegate*<in PackWork, byte*, int, byte*, void> Strip<TTiles>(TensorFormat format)
@@ -74,12 +74,7 @@ internal static unsafe class CodePacker
         byte* next = source + (rows * rowBytes);
         for (int block = 0; block < blocks; block++, source += blockBytes)
         {
-            // As much of the strip behind this one, so that no row begins with a wait: a processor foresees too little in rows this short.
-            for (int end = rows * blockBytes; Sse.IsSupported && end > 0; end -= 64, next += 64)
-            {
-                Sse.Prefetch1(next);
-            }
-
+            next = NextStrip.Fetch(next, rows * blockBytes);
             byte* row = source;
             for (int i = 0; i < rows; i++, row += rowBytes)
             {
@@ -147,12 +142,19 @@ internal static unsafe class CodePacker
         public long RowBytes;
         public long StripBytes;
         public int StripsPerChunk;
+        public FreshPages Pages;
         public delegate*<in PackWork, byte*, int, byte*, void> Strip;
         public delegate*<in PackWork, byte*, int, byte*, void> PartialStrip;
 
         public readonly void Execute(int chunk, int worker)
         {
-            long first = (long)chunk * StripsPerChunk;
+            if (chunk < Pages.Count)
+            {
+                Pages.Touch(chunk);
+                return;
+            }
+
+            long first = (long)(chunk - Pages.Count) * StripsPerChunk;
             for (long strip = first; strip < first + StripsPerChunk && strip * CodeLayout.StripRows < Rows; strip++)
             {
                 long row = strip * CodeLayout.StripRows;

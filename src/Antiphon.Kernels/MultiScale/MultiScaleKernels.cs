@@ -47,8 +47,8 @@ public sealed class MultiScaleKernels : IDisposable
 
         try
         {
-            // If the system denies executable memory, this is where it shows.
-            Dot(CodeLayout.Layouts[0], 1);
+            // If the system denies executable memory, this is where it shows: one return instruction, since the assembler takes a while to start.
+            new ExecutableMemory([0xC3]).Dispose();
             IsGenerated = true;
             if (Tier == KernelTier.Amx)
             {
@@ -136,8 +136,7 @@ public sealed class MultiScaleKernels : IDisposable
         ArgumentNullException.ThrowIfNull(team);
         CodeLayout layout = Check(format, rows, columns, length);
         PackedStrips strips = arena.Take(ByteCount(layout, rows, columns));
-        strips.Touch(ByteCount(layout, rows, columns), team);
-        CodePacker.Pack(layout, rows, columns, data, strips.Place, team, Tier);
+        CodePacker.Pack(layout, rows, columns, data, strips.Place, team);
         return new CodeMatrix(this, layout, rows, columns, strips, 0);
     }
 
@@ -157,8 +156,7 @@ public sealed class MultiScaleKernels : IDisposable
         PackedStrips strips = arena.Take(bytes);
         queue.Add(strips, bytes, team =>
         {
-            strips.Touch(bytes, team);
-            CodePacker.Pack(layout, rows, columns, data, strips.Place, team, Tier);
+            CodePacker.Pack(layout, rows, columns, data, strips.Place, team);
             packed();
         });
         return new CodeMatrix(this, layout, rows, columns, strips, 0);

@@ -99,7 +99,6 @@ public sealed class PackedKernels : IDisposable
         ArgumentNullException.ThrowIfNull(team);
         PackedFormat layout = Check(format, rows, columns, length);
         PackedStrips strips = arena.Take(ByteCount(layout, rows, columns));
-        strips.Touch(ByteCount(layout, rows, columns), team);
         TilePacker.Pack(layout, rows, columns, data, strips.Place, team);
         return new PackedMatrix(this, layout, rows, columns, strips, 0);
     }
@@ -120,7 +119,6 @@ public sealed class PackedKernels : IDisposable
         PackedStrips strips = arena.Take(bytes);
         queue.Add(strips, bytes, team =>
         {
-            strips.Touch(bytes, team);
             TilePacker.Pack(layout, rows, columns, data, strips.Place, team);
             packed();
         });

@@ -5,10 +5,8 @@ namespace Antiphon.Kernels.Packed;
 /// <summary>Zeroed memory for packed weights, in huge pages where the system has some to give.</summary>
 public sealed unsafe partial class PackedMemory : SafeHandle
 {
-    private const long HugePage = 2 << 20;
-
-    // Huge pages that a small matrix takes into use at once.
-    private const int MostPages = 4;
+    /// <summary>Bytes of a huge page.</summary>
+    internal const long HugePage = 2 << 20;
 
     private const int AdviseWillNeed = 3;
     private const int AdviseDontNeed = 4;
@@ -16,7 +14,6 @@ public sealed unsafe partial class PackedMemory : SafeHandle
 
     private readonly nuint size;
     private readonly nuint slack;
-    private readonly bool[] touched;
 
     /// <summary>Allocates <paramref name="bytes"/> bytes, aligned to 64 at least, and to a huge page if they fill one.</summary>
     /// <exception cref="InsufficientMemoryException">There is no such memory.</exception>
@@ -25,7 +22,6 @@ public sealed unsafe partial class PackedMemory : SafeHandle
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
         size = checked((nuint)Math.Max(bytes, 64));
-        touched = new bool[((long)size + HugePage - 1) / HugePage];
         if (!OperatingSystem.IsLinux())
         {
             SetHandle((nint)NativeMemory.AlignedAlloc(size, 64));
@@ -66,25 +62,6 @@ public sealed unsafe partial class PackedMemory : SafeHandle
     /// <summary>The first byte. Valid while this object is.</summary>
     public byte* Pointer => slack == 0 ? (byte*)handle : (byte*)((handle + (nint)HugePage - 1) & -(nint)HugePage);
 
-    /// <summary>
-    /// Writes to the first byte of each huge page of a range that was not written to before, so that the system clears pages for all workers at once and each page once: of two that meet in
-    /// a page, both clear one, and one of these is thrown away. Clearing takes longer than packing into it.
-    /// </summary>
-    /// <param name="start">Where the range begins.</param>
-    /// <param name="bytes">How long it is; a page for each worker at least is made real, as far as there are any.</param>
-    /// <param name="team">Who writes. One call at a time.</param>
-    internal void Touch(byte* start, long bytes, ComputeTeam team)
-    {
-        if (OperatingSystem.IsLinux() && bytes > 0)
-        {
-            long at = start - Pointer;
-            long first = at / HugePage;
-            long end = Math.Max((at + bytes + HugePage - 1) / HugePage, Math.Min(first + Math.Min(team.Size, MostPages), touched.Length));
-            TouchWork work = new() { First = Pointer, FirstPage = first, Touched = touched };
-            team.Run(ref work, (int)(end - first));
-        }
-    }
-
     /// <summary>Tells the system that a range of a mapped file is read soon, so that it comes from the disk ahead of those who read it. The memory is not touched.</summary>
     public static void ReadAhead(byte* start, long length)
     {
@@ -124,23 +101,6 @@ public sealed unsafe partial class PackedMemory : SafeHandle
 
         NativeMemory.AlignedFree((void*)handle);
         return true;
-    }
-
-    private struct TouchWork : IParallelWork
-    {
-        public byte* First;
-        public long FirstPage;
-        public bool[] Touched;
-
-        public readonly void Execute(int chunk, int worker)
-        {
-            long page = FirstPage + chunk;
-            if (!Touched[page])
-            {
-                First[page * HugePage] = 0;
-                Touched[page] = true;
-            }
-        }
     }
 
     [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]

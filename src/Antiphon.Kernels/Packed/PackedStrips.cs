@@ -13,9 +13,6 @@ internal sealed unsafe class PackedStrips(byte* place, object owner)
     /// <summary>Keeps the memory.</summary>
     public object Owner => owner;
 
-    /// <summary>Makes their memory real, page by page for all workers of a team; see <see cref="PackedMemory.Touch"/>. One at a time for all strips in a piece of memory.</summary>
-    public void Touch(long bytes, ComputeTeam team) => (owner as PackedMemory)?.Touch(place, bytes, team);
-
     /// <summary>The first strip, once all are packed.</summary>
     /// <exception cref="ObjectDisposedException">The queue was disposed before it came to them.</exception>
     public byte* Packed

@@ -29,9 +29,10 @@ internal static unsafe class TilePacker
             StripBytes = format.StripBytes(columns),
         };
 
-        // About a megabyte each: large against the cost of a chunk, small against the matrix.
-        work.StripsPerChunk = (int)Math.Clamp((1 << 20) / Math.Max(work.StripBytes, 1), 1, 1 << 20);
-        team.Run(ref work, (strips + work.StripsPerChunk - 1) / work.StripsPerChunk);
+        // Large against the cost of a chunk, small against the matrix.
+        work.StripsPerChunk = (int)Math.Clamp((64 << 10) / Math.Max(work.StripBytes, 1), 1, 1 << 20);
+        work.Pages = new FreshPages(destination, strips * work.StripBytes);
+        team.Run(ref work, work.Pages.Count + ((strips + work.StripsPerChunk - 1) / work.StripsPerChunk));
     }
 
     private static void PackStrip(PackedFormat format, byte* source, long rowBytes, int rows, int columns, byte* strip)
@@ -125,9 +126,15 @@ internal static unsafe class TilePacker
         PackedCodes kind = format.Codes;
         int bits = format.Bits;
         byte* tile = strip;
+        byte* next = source + (rows * rowBytes);
         for (int step = 0, tileInBlock = 0; step < steps; step++, tile += tileBytes)
         {
             byte* block = source;
+            if (tileInBlock == 0)
+            {
+                next = NextStrip.Fetch(next, rows * blockBytes);
+            }
+
             if (headerBytes > 0 && tileInBlock == 0)
             {
                 for (int row = 0; row < rows; row++, block += rowBytes)
@@ -357,10 +364,17 @@ internal static unsafe class TilePacker
         public long RowBytes;
         public long StripBytes;
         public int StripsPerChunk;
+        public FreshPages Pages;
 
         public readonly void Execute(int chunk, int worker)
         {
-            long first = (long)chunk * StripsPerChunk;
+            if (chunk < Pages.Count)
+            {
+                Pages.Touch(chunk);
+                return;
+            }
+
+            long first = (long)(chunk - Pages.Count) * StripsPerChunk;
             for (long strip = first; strip < first + StripsPerChunk && strip * PackedFormat.StripRows < Rows; strip++)
             {
                 long row = strip * PackedFormat.StripRows;

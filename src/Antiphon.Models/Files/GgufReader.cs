@@ -50,12 +50,15 @@ internal ref struct GgufReader
     }
 
     /// <summary>Reads a count of things that take at least <paramref name="leastBytes"/> bytes each.</summary>
-    public int ReadCount(int leastBytes, string what)
+    /// <param name="leastBytes">Bytes of each.</param>
+    /// <param name="what">The things, for messages.</param>
+    /// <param name="key">The metadata that they belong to, or null.</param>
+    public int ReadCount(int leastBytes, string what, string? key = null)
     {
         ulong count = ReadUInt64(what);
         if (count > (ulong)((bytes.Length - position) / leastBytes))
         {
-            throw Damaged($"claims {count} {what}, more than fit in the {bytes.Length - position} bytes that follow; the file is truncated or damaged: fetch it again");
+            throw Damaged($"claims {count} {what}{(key is null ? "" : $" '{key}'")}, more than fit in the {bytes.Length - position} bytes that follow; the file is truncated or damaged: fetch it again");
         }
 
         return (int)count;
@@ -165,7 +168,7 @@ internal ref struct GgufReader
         switch (type)
         {
             case GgufValueType.String:
-                Take(ReadCount(1, $"bytes of string '{key}'"), key);
+                Take(ReadCount(1, "bytes of string", key), key);
                 break;
             case GgufValueType.Array:
                 if (depth == MaxDepth)
@@ -174,7 +177,7 @@ internal ref struct GgufReader
                 }
 
                 GgufValueType element = ReadType(key);
-                int count = ReadCount(element.LeastBytes(), $"elements of metadata '{key}'");
+                int count = ReadCount(element.LeastBytes(), "elements of metadata", key);
                 if (element is GgufValueType.String or GgufValueType.Array)
                 {
                     for (int i = 0; i < count; i++)

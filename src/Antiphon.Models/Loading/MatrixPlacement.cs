@@ -29,14 +29,18 @@ internal sealed unsafe class MatrixPlacement : IDisposable
         {
             queue = options.PackInBackground ? new PackingQueue(team.Size) : null;
 
-            // While weights are packed, another thread reads on in the file and makes the code that the first step will need.
-            ahead = Task.Run(() =>
-            {
-                ReadAhead(source);
-                IEnumerable<TensorFormat> formats = source.Tensors.Where(tensor => tensor.Shape.Count > 1).Select(tensor => tensor.Format);
-                rounded?.Prepare(formats);
-                split?.Prepare(formats);
-            });
+            // While weights are packed, another thread reads on in the file and makes the code that the first step will need. One of its own: those of the pool read the vocabulary.
+            ahead = Task.Factory.StartNew(
+                () =>
+                {
+                    ReadAhead(source);
+                    IEnumerable<TensorFormat> formats = source.Tensors.Where(tensor => tensor.Shape.Count > 1).Select(tensor => tensor.Format);
+                    rounded?.Prepare(formats);
+                    split?.Prepare(formats);
+                },
+                CancellationToken.None,
+                TaskCreationOptions.LongRunning,
+                TaskScheduler.Default);
         }
     }
 

@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Security.Cryptography;
 
 namespace Antiphon.Text;
 
@@ -26,7 +25,9 @@ internal sealed class MergeTable
         Array.Fill(keys, Empty);
         values = new (int, int)[size];
         shift = 64 - BitOperations.Log2((uint)size);
-        multiplier = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)) | 1;
+
+        // Seeded by the system: unknown to who made a file, and no secret worth the start of a cryptographic library.
+        multiplier = (ulong)Random.Shared.NextInt64(long.MinValue, long.MaxValue) | 1;
     }
 
     /// <summary>Adds a pair; one that is there already is replaced.</summary>
