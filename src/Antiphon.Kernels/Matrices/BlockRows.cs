@@ -8,6 +8,9 @@ internal static unsafe class BlockRows<T, TBlocks>
     where T : unmanaged, ILanes<T>
     where TBlocks : struct, IBlocks<T>
 {
+    // Columns whose scales are prepared together.
+    private const int Batch = 512;
+
     /// <summary>Floats of scratch memory for the scales of <paramref name="columns"/> values.</summary>
     public static int FactorCount(int columns) => (((columns / TBlocks.Columns * TBlocks.Factors) + 15) & ~15) + 16;
 
@@ -15,8 +18,8 @@ internal static unsafe class BlockRows<T, TBlocks>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Decode(byte* source, int count, float* values, int step)
     {
-        float* factors = stackalloc float[FactorCount(RowMajorWeights.Piece)];
-        int batch = RowMajorWeights.Piece / TBlocks.Columns;
+        float* factors = stackalloc float[FactorCount(Batch)];
+        int batch = Batch / TBlocks.Columns;
         for (int left = count / TBlocks.Columns; left > 0; left -= batch)
         {
             int blocks = Math.Min(left, batch);

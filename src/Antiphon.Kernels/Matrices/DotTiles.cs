@@ -50,34 +50,45 @@ internal static unsafe class DotTiles<T>
     private const int Lanes = 16;
     private const int Rows = DotTiles.Rows;
 
-    /// <summary>What the kernel for so many tokens does.</summary>
-    public static void Run(int tokens, TileArguments* arguments)
+    /// <summary>What the kernel for so many tokens does with a panel.</summary>
+    public static void Run(int all, TileArguments* arguments)
     {
+        int groups = TokenGroups.CountOf(all, DotTiles.MostTokens);
         for (int tile = 0; tile < arguments->Tiles; tile++)
         {
-            float* weights = (float*)((byte*)arguments->Weights + (tile * arguments->TileBytes));
-            float* sums = arguments->Sums + (tile * tokens * Rows * Lanes);
-            if (arguments->Add == 0)
+            for (int group = 0; group < groups; group++)
             {
-                new Span<float>(sums, tokens * Rows * Lanes).Clear();
+                int start = TokenGroups.StartOf(group, groups, all);
+                Run(tile, all, start, TokenGroups.StartOf(group + 1, groups, all) - start, arguments);
             }
+        }
+    }
 
-            int token = 0;
-            for (; token + 2 <= tokens; token += 2)
-            {
-                ByTwo(weights, arguments->Input + (token * Lanes), tokens * Lanes, arguments->Steps, sums + (token * Rows * Lanes));
-            }
+    private static void Run(int tile, int all, int start, int tokens, TileArguments* arguments)
+    {
+        float* weights = (float*)((byte*)arguments->Weights + (tile * arguments->TileBytes));
+        float* input = (float*)((byte*)arguments->Input + (start * arguments->InputStride) + (tokens * arguments->ColumnBytes));
+        float* sums = arguments->Sums + (((tile * all) + start) * Rows * Lanes);
+        if (arguments->Add == 0)
+        {
+            new Span<float>(sums, tokens * Rows * Lanes).Clear();
+        }
 
-            if (token < tokens)
-            {
-                ByOne(weights, arguments->Input + (token * Lanes), tokens * Lanes, arguments->Steps, sums + (token * Rows * Lanes));
-            }
+        int token = 0;
+        for (; token + 2 <= tokens; token += 2)
+        {
+            ByTwo(weights, input + (token * Lanes), tokens * Lanes, arguments->Steps, sums + (token * Rows * Lanes));
+        }
 
-            for (token = 0; arguments->Finish != 0 && token < tokens; token++)
-            {
-                float* output = (float*)((byte*)arguments->Output + (token * arguments->OutputStride)) + (tile * Rows);
-                DotTiles.SumFour(sums + (token * Rows * Lanes)).Store(output);
-            }
+        if (token < tokens)
+        {
+            ByOne(weights, input + (token * Lanes), tokens * Lanes, arguments->Steps, sums + (token * Rows * Lanes));
+        }
+
+        for (token = 0; arguments->Finish != 0 && token < tokens; token++)
+        {
+            float* output = (float*)((byte*)arguments->Output + ((start + token) * arguments->OutputStride)) + (tile * Rows);
+            DotTiles.SumFour(sums + (token * Rows * Lanes)).Store(output);
         }
     }
 

@@ -4,9 +4,10 @@ namespace Antiphon.Kernels;
 
 /// <summary>The product of a weight matrix with some activation rows, cut into chunks of weight rows.</summary>
 /// <remarks>
-/// One or two activation rows: four weight rows at a time are decoded in registers, if their format has a kernel for that.
-/// Plain numbers that stand in a few rows: generated code reads them where they are.
-/// A batch: a few weight rows at a time are decoded in pieces that stay in the first-level cache, and every group of tokens passes over them.
+/// Up to 32 activation rows, weights in a form that generated code reads: a few weight rows at a time pass by once, and the first group of tokens
+/// decodes them for the others. What comes next is fetched meanwhile.
+/// Other weights, and single tokens of quantised ones: for one or two activation rows, four weight rows at a time are decoded in registers, if their format has a kernel for that; for a batch,
+/// in pieces that stay in the first-level cache, and every group of tokens passes over them.
 /// A prompt: a panel of weight rows is decoded into the second-level cache, and every group of tokens stays in the first while the panel passes by.
 /// </remarks>
 internal unsafe struct MatrixProduct<T>
@@ -21,11 +22,17 @@ internal unsafe struct MatrixProduct<T>
     private const int FusedTokens = 2;
 
     // For more, the sums of all tokens would not stay in the cache beside the weights.
-    private const int BatchTokens = 24;
+    private const int BatchTokens = TileKernels.MostTogether;
 
-    // Weight rows that a batch meets at once, and most that a prompt does.
-    private const int BatchRows = 2 * TileRows;
+    // Most weight rows that a batch meets at once, and most that a prompt does.
+    private const int BatchRows = 4 * TileRows;
     private const int PanelRows = 128;
+
+    // Of a batch's input, so much passes by at once: it stays in the first-level cache beside a tile of weights.
+    private const int BatchBytes = 32 * 1024;
+
+    // Rows whose scales are prepared together before a single group of tokens passes over them.
+    private const int StreamBytes = 16 * 1024;
 
     private readonly RowMajorWeights weights;
     private readonly Activations x;
@@ -43,7 +50,10 @@ internal unsafe struct MatrixProduct<T>
         this.y = y;
         this.stride = stride;
         this.kernels = kernels;
-        form = kernels is null || x.Rows > BatchTokens || weights.Columns % Lanes != 0 ? TileWeights.Panel : TileKernels.Form(weights.Format);
+
+        // One token alone shares nothing; what C# makes of decoding blocks for it is the faster.
+        bool isGenerated = kernels is not null && x.Rows <= BatchTokens && weights.Columns % Lanes == 0 && (x.Rows > 1 || weights.Kernels.Prepare is null);
+        form = isGenerated ? TileKernels.Form(weights.Format) : TileWeights.Panel;
         this.team = team;
 
         // A chunk is long enough to stream and to hide the hand-out, and there are several for each worker, so that a slow one can take fewer.
@@ -61,6 +71,8 @@ internal unsafe struct MatrixProduct<T>
 
     // Of a panel and a group of tokens, so many columns fit in the first-level cache.
     private static int PanelSteps => CpuFeatures.Current.Level1Bytes >= 48 * 1024 ? 64 : 32;
+
+    private readonly int BatchColumns => Math.Max(Piece, BatchBytes / (sizeof(float) * x.Rows) & -Piece);
 
     private readonly bool IsFused => form == TileWeights.Panel && x.Rows <= FusedTokens && weights.Kernels.MultiplyFour is not null;
 
@@ -106,53 +118,98 @@ internal unsafe struct MatrixProduct<T>
 
     private readonly void MultiplyStored(int first, int end, int worker)
     {
-        // One group of tokens passes over all rows at once; more of them share the rows of two tiles while these are in the cache.
-        int atOnce = x.Groups.Count == 1 ? end - first : BatchRows;
+        RowKernels format = weights.Kernels;
+        bool isBatch = x.Groups.Count > 1;
+        int width = isBatch ? BatchColumns : x.Stride;
+        int blockRows = isBatch ? BatchRows : format.Prepare is null ? end - first : (int)Math.Max(TileRows, StreamBytes / weights.RowBytes & -TileRows);
+        blockRows = Math.Min(blockRows, end - first);
+        int rowFactors = format.Prepare is null ? 0 : weights.Columns / format.BlockColumns * format.BlockFactors;
+        long sums = (long)blockRows * x.Rows * Lanes;
+        long panel = isBatch ? TileRows * width : 0;
+        float* scratch = (float*)team.Scratch(worker, sizeof(float) * (sums + panel + format.FactorCount(checked(blockRows * weights.Columns))));
+        float* factors = scratch + sums + panel;
         TileArguments arguments = new()
         {
-            Sums = (float*)team.Scratch(worker, sizeof(float) * (long)atOnce * DotTiles.MostTokens * Lanes),
-            Steps = x.Stride / Lanes,
+            Sums = scratch,
+            Panel = scratch + sums,
             TileBytes = TileRows * weights.RowBytes,
             RowBytes = weights.RowBytes,
+            FactorRowBytes = sizeof(float) * rowFactors,
         };
-        for (int row = first; row < end; row += atOnce)
+        for (int row = first; row < end; row += blockRows)
         {
-            arguments.Weights = weights.Data + (row * weights.RowBytes);
-            for (int group = 0; group < x.Groups.Count; group++)
+            int rows = Math.Min(blockRows, end - row);
+            if (format.Prepare is not null)
             {
-                Run(group, 0, row, Math.Min(atOnce, end - row), form, null, &arguments);
+                format.Prepare(weights.Source(row, 0), rows * (weights.Columns / format.BlockColumns), factors);
+            }
+
+            FetchBehind(row, rows, first, end, &arguments);
+            for (int column = 0; column < x.Stride; column += width)
+            {
+                arguments.Weights = weights.Source(row, column);
+                arguments.Factors = factors + (rowFactors == 0 ? 0 : column / format.BlockColumns * format.BlockFactors);
+                arguments.Steps = Math.Min(width, x.Stride - column) / Lanes;
+                arguments.Add = column;
+                Run(0, x.Groups.Count, column, row, rows, form, null, &arguments);
+                arguments.Ahead = (byte*)arguments.Ahead + (arguments.AheadStep * Fetches(rows, arguments.Steps));
             }
         }
     }
 
     private readonly void MultiplyBatch(int first, int end, int worker)
     {
-        TokenGroups groups = x.Groups;
-        float* sums = (float*)team.Scratch(worker, sizeof(float) * ((BatchRows * Piece) + ((x.Rows + 1L) * BatchRows * Lanes)));
-        float* panel = sums + ((long)x.Rows * BatchRows * Lanes);
-        TileArguments arguments = new() { Weights = panel, TileBytes = sizeof(float) * TileRows * Piece };
+        int width = BatchColumns;
+        long tileSums = (long)x.Rows * VectorsOfStep;
+        float* sums = (float*)team.Scratch(worker, sizeof(float) * ((BatchRows / TileRows * tileSums) + ((width + x.Rows) * TileRows)));
+        float* panel = sums + (BatchRows / TileRows * tileSums);
+        float* room = panel + (width * TileRows);
+        TileArguments arguments = new() { Weights = panel };
         for (int row = first; row < end; row += BatchRows)
         {
             int rows = Math.Min(BatchRows, end - row);
-            for (int column = 0; column < x.Stride; column += Piece)
+            FetchBehind(row, rows, first, end, &arguments);
+            for (int column = 0; column < x.Stride; column += width)
             {
-                int count = Math.Min(Piece, weights.Columns - column);
-                for (int r = 0; r < rows; r++)
-                {
-                    weights.Prefetch(row + r + BatchRows, column, count);
-                    weights.Decode(row + r, column, count, panel + TileAt(r, Piece / Lanes), VectorsOfStep);
-                }
-
+                int count = Math.Min(width, weights.Columns - column);
                 arguments.Steps = (count + Lanes - 1) / Lanes;
                 arguments.Add = column;
-                for (int group = 0; group < groups.Count; group++)
+                arguments.Sums = sums;
+                for (int r = 0; r < rows; r += TileRows)
                 {
-                    arguments.Sums = sums + ((long)groups.Start(group) * BatchRows * Lanes);
-                    Run(group, column, row, rows, TileWeights.Panel, panel + (BatchRows * Piece), &arguments);
+                    int some = Math.Min(TileRows, rows - r);
+                    for (int one = 0; one < some; one++)
+                    {
+                        weights.Decode(row + r + one, column, count, panel + (one * Lanes), VectorsOfStep);
+                    }
+
+                    Run(0, x.Groups.Count, column, row + r, some, TileWeights.Panel, room, &arguments);
+                    arguments.Sums += tileSums;
+                    arguments.Ahead = (byte*)arguments.Ahead + (arguments.AheadStep * Fetches(some, arguments.Steps));
                 }
             }
         }
     }
+
+    /// <summary>Has the rows behind some rows fetched while these are multiplied.</summary>
+    /// <param name="row">The first of these.</param>
+    /// <param name="rows">How many.</param>
+    /// <param name="first">The chunk's first row.</param>
+    /// <param name="end">Behind its last row.</param>
+    /// <param name="arguments">Receives where to begin, and how fast to go on.</param>
+    private readonly void FetchBehind(int row, int rows, int first, int end, TileArguments* arguments)
+    {
+        // What comes behind a chunk is probably another worker's.
+        bool isBatch = x.Groups.Count > 1;
+        int next = row + rows < end ? row + rows : first + (team.Size * chunkRows);
+        arguments->Ahead = isBatch ? weights.Data + (next * weights.RowBytes)
+            : weights.Data + (row * weights.RowBytes) + Math.Max(rows * weights.RowBytes, 4096);
+        arguments->AheadStep = isBatch ? rows * weights.RowBytes / Math.Max(1, Fetches(rows, x.Stride / Lanes)) : 0;
+    }
+
+    /// <summary>How often all groups of tokens together fetch something while they pass over some rows and steps.</summary>
+    private readonly long Fetches(int rows, long steps) =>
+        (rows + TileRows - 1) / TileRows * x.Groups.Count * steps * (typeof(T) == typeof(Lanes256) ? 2 : 1);
 
     private readonly void MultiplyPanel(int first, int end, int worker)
     {
@@ -175,28 +232,32 @@ internal unsafe struct MatrixProduct<T>
                 arguments.Weights = panel + ((long)step * VectorsOfStep);
                 arguments.Steps = Math.Min(PanelSteps, panelSteps - step);
                 arguments.Add = step;
-                Run(group, step * Lanes, first, end - first, TileWeights.Panel, panel + (rows * (long)x.Stride), &arguments);
+                Run(group, 1, step * Lanes, first, end - first, TileWeights.Panel, panel + (rows * (long)x.Stride), &arguments);
             }
         }
     }
 
-    /// <summary>Multiplies some columns of some rows with a group of tokens; with the last column, writes the results.</summary>
-    /// <param name="group">The group.</param>
+    /// <summary>Multiplies some columns of some rows with some tokens; with the last column, writes the results.</summary>
+    /// <param name="group">The first group of tokens.</param>
+    /// <param name="groups">How many: 1 or all.</param>
     /// <param name="column">The first column.</param>
     /// <param name="row">The first row.</param>
     /// <param name="rows">How many rows.</param>
     /// <param name="layout">How the weights lie.</param>
     /// <param name="room">Room for the results of whole tiles, where the rows do not end with one.</param>
-    /// <param name="arguments">The weights, where to keep sums, and how many steps.</param>
-    private readonly void Run(int group, int column, int row, int rows, TileWeights layout, float* room, TileArguments* arguments)
+    /// <param name="arguments">The weights, where to keep sums, how many steps, and what to fetch.</param>
+    private readonly void Run(int group, int groups, int column, int row, int rows, TileWeights layout, float* room, TileArguments* arguments)
     {
         int start = x.Groups.Start(group);
-        int tokens = x.Groups.TokensOf(group);
-        arguments->Input = x.Groups.Group(group) + ((long)column * tokens);
-        arguments->Tiles = (rows + TileRows - 1) / TileRows;
+        int tokens = x.Groups.Start(group + groups) - start;
+        arguments->Input = x.Groups.Group(group);
+        arguments->InputStride = sizeof(float) * x.Stride;
+        arguments->ColumnBytes = sizeof(float) * column;
+        int tiles = (rows + TileRows - 1) / TileRows;
+        arguments->Tiles = tiles;
         bool whole = rows % TileRows == 0;
         arguments->Output = whole ? y + (start * stride) + row : room;
-        arguments->OutputStride = sizeof(float) * (whole ? stride : TileRows * arguments->Tiles);
+        arguments->OutputStride = sizeof(float) * (whole ? stride : TileRows * tiles);
         arguments->Finish = column + (arguments->Steps * Lanes) >= x.Stride ? 1 : 0;
         if (kernels is not null)
         {
@@ -209,7 +270,7 @@ internal unsafe struct MatrixProduct<T>
 
         for (int token = 0; !whole && arguments->Finish != 0 && token < tokens; token++)
         {
-            float* results = room + (token * TileRows * arguments->Tiles);
+            float* results = room + (token * TileRows * tiles);
             new ReadOnlySpan<float>(results, rows).CopyTo(new Span<float>(y + ((start + token) * stride) + row, rows));
         }
     }

@@ -12,8 +12,17 @@ internal unsafe struct RowKernels
     /// <summary>Multiplies four rows with one input, see <see cref="BlockRows{T, TBlocks}.MultiplyFour"/>. Null where there is only <see cref="Decode"/>.</summary>
     public delegate*<byte*, int, float*, float*, float*, void> MultiplyFour;
 
-    /// <summary>Floats of scratch memory that <see cref="MultiplyFour"/> needs for so many columns of all rows together.</summary>
+    /// <summary>Floats of scratch memory for the scales of so many columns of all rows together.</summary>
     public delegate*<int, int> FactorCount;
+
+    /// <summary>Turns the scales of some blocks into floats, see <see cref="IBlocks{T}.Prepare"/>. Null where there are no blocks.</summary>
+    public delegate*<byte*, int, float*, void> Prepare;
+
+    /// <summary>Columns of a block, and floats that are its scales; both 0 where there are no blocks.</summary>
+    public int BlockColumns;
+
+    /// <inheritdoc cref="BlockColumns"/>
+    public int BlockFactors;
 
     /// <summary>Chooses by format and tier.</summary>
     public static RowKernels For(TensorFormat format, KernelTier tier) => tier switch
@@ -61,5 +70,8 @@ internal unsafe struct RowKernels
             Decode = &BlockRows<T, TBlocks>.Decode,
             MultiplyFour = &BlockRows<T, TBlocks>.MultiplyFour,
             FactorCount = &BlockRows<T, TBlocks>.FactorCount,
+            Prepare = &TBlocks.Prepare,
+            BlockColumns = TBlocks.Columns,
+            BlockFactors = TBlocks.Factors,
         };
 }

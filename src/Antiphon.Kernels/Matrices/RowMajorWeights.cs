@@ -1,12 +1,10 @@
-using System.Runtime.Intrinsics.X86;
-
 namespace Antiphon.Kernels;
 
 /// <summary>Where a row-major weight matrix lies and what decodes it.</summary>
 internal unsafe struct RowMajorWeights
 {
-    /// <summary>Columns that are decoded at once: a multiple of the longest block.</summary>
-    public const int Piece = 512;
+    /// <summary>Decoding begins at multiples of so many columns: a multiple of the longest block.</summary>
+    public const int Piece = 256;
 
     private const int Lanes = 16;
 
@@ -46,18 +44,6 @@ internal unsafe struct RowMajorWeights
         }
     }
 
-    /// <summary>Asks for what <see cref="Decode"/> will read. Rows behind the matrix do no harm.</summary>
-    public readonly void Prefetch(int row, int first, int count)
-    {
-        if (Sse.IsSupported)
-        {
-            byte* source = Source(row, first);
-            for (byte* end = source + ((long)PieceBytes * count / Piece); source < end; source += 64)
-            {
-                Sse.Prefetch1(source);
-            }
-        }
-    }
-
-    private readonly byte* Source(int row, int first) => Data + (row * RowBytes) + ((long)(first / Piece) * PieceBytes);
+    /// <summary>Where a column of a row begins; a multiple of <see cref="Piece"/>.</summary>
+    public readonly byte* Source(int row, int first) => Data + (row * RowBytes) + ((long)(first / Piece) * PieceBytes);
 }

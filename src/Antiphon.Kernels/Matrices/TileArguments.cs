@@ -14,11 +14,18 @@ internal unsafe struct TileArguments
     public const int OutputField = 8;
     public const int OutputStrideField = 9;
     public const int RowBytesField = 10;
+    public const int InputStrideField = 11;
+    public const int ColumnBytesField = 12;
+    public const int AheadField = 13;
+    public const int AheadStepField = 14;
+    public const int PanelField = 15;
+    public const int FactorsField = 16;
+    public const int FactorRowBytesField = 17;
 
     /// <summary>The weights of the first tile. In a panel: for every sixteen columns (a step) the lanes of each of its rows. Else its rows as they are stored.</summary>
     public void* Weights;
 
-    /// <summary>The group's input: for every step the lanes of each of its tokens.</summary>
+    /// <summary>The input of the first group: for every step the lanes of each of its tokens. See <see cref="TokenGroups"/>.</summary>
     public float* Input;
 
     /// <summary>Sixteen lanes for each [tile, token, row].</summary>
@@ -27,7 +34,7 @@ internal unsafe struct TileArguments
     /// <summary>Number of steps, at least 1.</summary>
     public long Steps;
 
-    /// <summary>Number of tiles, at least 1.</summary>
+    /// <summary>Number of tiles, at least 1; a kernel counts it down, and moves <see cref="Output"/> and <see cref="Factors"/>.</summary>
     public long Tiles;
 
     /// <summary>From a tile's weights to the next one's.</summary>
@@ -47,4 +54,25 @@ internal unsafe struct TileArguments
 
     /// <summary>Bytes of a row that is not in a panel.</summary>
     public long RowBytes;
+
+    /// <summary>Bytes of a token's input.</summary>
+    public long InputStride;
+
+    /// <summary>Bytes of the columns before the first one, in a token's input.</summary>
+    public long ColumnBytes;
+
+    /// <summary>What to fetch meanwhile: any address. A single group fetches as many bytes as it reads of blocks; of plain numbers it takes the next tile, of a panel nothing.</summary>
+    public void* Ahead;
+
+    /// <summary>How far several groups go on with fetching after each step of each of them (on AVX2: of each half).</summary>
+    public long AheadStep;
+
+    /// <summary>Room for the numbers of a tile, in which the first of several groups leaves them to the others.</summary>
+    public float* Panel;
+
+    /// <summary>The scales of the first row's blocks. See <see cref="IBlocks{T}.Prepare"/>.</summary>
+    public float* Factors;
+
+    /// <summary>Bytes from a row's scales to the next row's.</summary>
+    public long FactorRowBytes;
 }

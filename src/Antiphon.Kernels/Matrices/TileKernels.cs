@@ -7,19 +7,21 @@ namespace Antiphon.Kernels;
 /// <summary>The generated kernels for tiles of a tier, made for the process on first use, where the system allows it.</summary>
 internal sealed class TileKernels
 {
+    /// <summary>Most tokens, in several groups, that a kernel takes.</summary>
+    public const int MostTogether = 32;
+
     private static readonly Lazy<TileKernels> Narrow = new(() => new TileKernels(KernelTier.Avx2));
     private static readonly Lazy<TileKernels> Wide = new(() => new TileKernels(KernelTier.Avx512));
 
     private readonly CodeShelf shelf = new();
     private readonly KernelTier tier;
     private readonly bool isAllowed;
-    private readonly GeneratedCode?[] codes;
+    private readonly GeneratedCode?[][] codes = [.. Enum.GetValues<TileWeights>().Select(_ => new GeneratedCode?[MostTogether + 1])];
 
     private TileKernels(KernelTier tier)
     {
         this.tier = tier;
         MostTokens = TileKernel.MostTokens(tier);
-        codes = new GeneratedCode?[(MostTokens + 1) * Enum.GetValues<TileWeights>().Length];
         try
         {
             // If the system denies executable memory, this is where it shows.
@@ -48,6 +50,10 @@ internal sealed class TileKernels
         TensorFormat.F32 => TileWeights.F32,
         TensorFormat.F16 when X86Base.IsSupported && (X86Base.CpuId(1, 0).Ecx >> 29 & 1) != 0 => TileWeights.F16,
         TensorFormat.BF16 => TileWeights.BF16,
+        TensorFormat.Q8_0 => TileWeights.Q8_0,
+        TensorFormat.Q4_0 => TileWeights.Q4_0,
+        TensorFormat.Q4_K => TileWeights.Q4_K,
+        TensorFormat.Q6_K => TileWeights.Q6_K,
         _ => TileWeights.Panel,
     };
 
@@ -61,11 +67,11 @@ internal sealed class TileKernels
             kernels.tier,
             kernels.Get(tokens, form).Length)));
 
-    /// <summary>Runs the kernel for a group of tokens.</summary>
+    /// <summary>Runs the kernel for a number of tokens.</summary>
     public unsafe void Run(int tokens, TileWeights form, TileArguments* arguments) => Get(tokens, form).Run(arguments);
 
     private GeneratedCode Get(int tokens, TileWeights form) => shelf.Get(
-        ref codes[((int)form * (MostTokens + 1)) + tokens],
+        ref codes[(int)form][tokens],
         (tokens, tier, form),
         static of => TileKernel.Generate(of.tokens, of.tier, of.form));
 }

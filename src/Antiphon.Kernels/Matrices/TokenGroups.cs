@@ -26,8 +26,14 @@ internal sealed unsafe class TokenGroups : IDisposable
     /// <inheritdoc/>
     public void Dispose() => buffer.Dispose();
 
+    /// <summary>Number of groups for so many tokens.</summary>
+    public static int CountOf(int tokens, int mostTokens) => (tokens + mostTokens - 1) / mostTokens;
+
     /// <summary>The first token of a group; of the group behind the last: the number of tokens.</summary>
-    public int Start(int group) => (int)((long)group * rows / Count);
+    public static int StartOf(int group, int groups, int tokens) => (int)((long)group * tokens / groups);
+
+    /// <inheritdoc cref="StartOf"/>
+    public int Start(int group) => StartOf(group, Count, rows);
 
     /// <summary>Number of tokens in a group.</summary>
     public int TokensOf(int group) => Start(group + 1) - Start(group);
@@ -54,7 +60,7 @@ internal sealed unsafe class TokenGroups : IDisposable
         }
 
         (rows, stride, most) = (x.Rows, x.Stride, mostTokens);
-        Count = (rows + mostTokens - 1) / mostTokens;
+        Count = CountOf(rows, mostTokens);
         GroupWork work = new() { X = x, Groups = this };
 
         // A few tokens are not worth waking the team.

@@ -58,7 +58,7 @@ public sealed unsafe class WeightMatrixTests
                 foreach (KernelTier tier in CpuFeatures.Current.Tiers)
                 {
                     WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, memory.Pointer, bytes.Length, tier);
-                    foreach (int count in new[] { 1, 9, 30 })
+                    foreach (int count in new[] { 1, 2, 3, 9, 16, 30, 33 })
                     {
                         RandomWeights.Fill(x, count, columns, random);
                         Assert.Equal(Define(format, bytes, rows, x), Multiply(matrix, x, team));
@@ -112,7 +112,10 @@ public sealed unsafe class WeightMatrixTests
     [InlineData(TensorFormat.F16)]
     [InlineData(TensorFormat.BF16)]
     [InlineData(TensorFormat.Q8_0)]
+    [InlineData(TensorFormat.Q4_0)]
+    [InlineData(TensorFormat.Q5_0)]
     [InlineData(TensorFormat.Q4_K)]
+    [InlineData(TensorFormat.Q6_K)]
     [InlineData(TensorFormat.IQ2_XXS)]
     public void Random_shapes_and_slices_give_the_defined_bits(TensorFormat format)
     {
@@ -126,7 +129,7 @@ public sealed unsafe class WeightMatrixTests
             // Every number of rows and of tokens once at least, around the borders of tiles, groups, batches and panels.
             int rows = round < 17 ? round + 1 : random.Next(1, 300);
             int tokens = round < 40 ? round + 1 : random.Next(1, 100);
-            int columns = block > 1 ? block * random.Next(1, 5) : random.Next(3) switch { 0 => 16 * random.Next(1, 90), 1 => random.Next(1, 40), _ => random.Next(1, 1400) };
+            int columns = block > 1 ? block * random.Next(1, 1 + (1300 / block)) : random.Next(3) switch { 0 => 16 * random.Next(1, 90), 1 => random.Next(1, 40), _ => random.Next(1, 1400) };
             byte[] bytes = RandomWeights.Create(format, rows, columns, random);
             RandomWeights.Fill(x, tokens, columns, random);
             int first = random.Next(rows);
@@ -140,6 +143,39 @@ public sealed unsafe class WeightMatrixTests
                     WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, data, bytes.Length, tier);
                     Assert.Equal(all, Multiply(matrix, x, round % 2 == 0 ? alone : two));
                     Assert.Equal(part, Multiply(matrix.Slice(first, some), x, alone));
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void Scales_of_every_kind_give_the_defined_bits()
+    {
+        // All numbers of half precision that are not infinite: ordinary ones, subnormal ones, both zeros.
+        const int rows = 16;
+        const int columns = 256 * 256;
+        Random random = new(11);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        RandomWeights.Fill(x, 2, columns, random);
+        foreach (TensorFormat format in new[] { TensorFormat.Q8_0, TensorFormat.Q4_0, TensorFormat.Q4_K, TensorFormat.Q6_K })
+        {
+            byte[] bytes = RandomWeights.Create(format, rows, columns, random);
+            int length = format.BlockBytes();
+            int at = format == TensorFormat.Q6_K ? length - 2 : 0;
+            for (int block = 0; block < bytes.Length / length; block++)
+            {
+                int half = block * 17 % 0x7C00;
+                bytes[(block * length) + at] = (byte)half;
+                bytes[(block * length) + at + 1] = (byte)((half >> 8) | (block & 0x80));
+            }
+
+            int[] expected = Define(format, bytes, rows, x);
+            fixed (byte* data = bytes)
+            {
+                foreach (KernelTier tier in CpuFeatures.Current.Tiers)
+                {
+                    Assert.Equal(expected, Multiply(WeightMatrix.Create(format, rows, columns, data, bytes.Length, tier), x, team));
                 }
             }
         }
