@@ -107,14 +107,16 @@ public sealed class PackingQueue : IDisposable
         using var team = new ComputeTeam(workers);
         try
         {
-            while (Next() is { } entry)
+            while (Next() is { } node)
             {
+                Entry entry = node.Value;
                 entry.Pack(team);
                 lock (gate)
                 {
                     entry.Strips.Queue = null;
-                    entries.Remove(entry);
+                    entries.Remove(node);
                     pendingBytes -= entry.Bytes;
+                    wanted = wanted == entry.Strips ? null : wanted;
                     Monitor.PulseAll(gate);
                 }
             }
@@ -132,7 +134,7 @@ public sealed class PackingQueue : IDisposable
     }
 
     /// <summary>What to pack next; null: nothing any more.</summary>
-    private Entry? Next()
+    private LinkedListNode<Entry>? Next()
     {
         lock (gate)
         {
@@ -141,7 +143,18 @@ public sealed class PackingQueue : IDisposable
                 Monitor.Wait(gate);
             }
 
-            return stopping ? null : entries.FirstOrDefault(entry => entry.Strips == wanted) ?? entries.First?.Value;
+            LinkedListNode<Entry>? node = stopping ? null : entries.First;
+
+            // The list is searched only for somebody who waits: a model of many experts has many matrices.
+            for (LinkedListNode<Entry>? other = wanted is null ? null : node; other is not null; other = other.Next)
+            {
+                if (other.Value.Strips == wanted)
+                {
+                    return other;
+                }
+            }
+
+            return node;
         }
     }
 
