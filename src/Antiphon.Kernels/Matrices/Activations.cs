@@ -66,6 +66,28 @@ public sealed unsafe class Activations : IDisposable
         }
     }
 
+    /// <summary>
+    /// Has all rows written by a team, and makes the form that a matrix reads of each few rows as soon as they are written, while they are in the cache.
+    /// </summary>
+    /// <param name="rows">Writes a row.</param>
+    /// <param name="reader">The matrix; null: not known.</param>
+    /// <param name="team">Who writes.</param>
+    /// <returns>Whether that was done; if not, nothing was, because there are few rows or the matrix reads them as they are.</returns>
+    public bool TryWrite<TRows>(ref TRows rows, WeightMatrix? reader, ComputeTeam team)
+        where TRows : struct, IRowWork
+    {
+        ArgumentNullException.ThrowIfNull(team);
+        int groups = (Rows + IInputForm.GroupRows - 1) / IInputForm.GroupRows;
+        if (groups < 2 * team.Size || reader is null || reader.Columns != Columns || reader.BeginInput(this, team) is not { } form)
+        {
+            return false;
+        }
+
+        WriteWork<TRows> work = new() { X = this, Rows = rows, Form = form };
+        team.Run(ref work, groups);
+        return true;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -73,5 +95,24 @@ public sealed unsafe class Activations : IDisposable
         Packed.Dispose();
         Split.Dispose();
         Groups.Dispose();
+    }
+
+    private struct WriteWork<TRows> : IParallelWork
+        where TRows : struct, IRowWork
+    {
+        public Activations X;
+        public TRows Rows;
+        public IInputForm Form;
+
+        public void Execute(int chunk, int worker)
+        {
+            int end = Math.Min((chunk + 1) * IInputForm.GroupRows, X.Rows);
+            for (int row = chunk * IInputForm.GroupRows; row < end; row++)
+            {
+                Rows.Row(row, worker);
+            }
+
+            Form.Convert(X, chunk, worker);
+        }
     }
 }

@@ -114,6 +114,17 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         return new CodeMatrix(kernels, layout, rowCount, Columns, strips, this.firstRow + firstRow);
     }
 
+    /// <inheritdoc/>
+    internal override IInputForm? BeginInput(Activations x, ComputeTeam team)
+    {
+        // Whatever plan is chosen later, the plans for a number of tokens mostly read the same order; where not, the input is split once more.
+        x.Split.Begin(x, ProductPlan.For(kernels, ProductPlan.Class(x.Rows))[0].Order, kernels.Passes, Digits);
+        return x.Split;
+    }
+
+    /// <summary>Which digits of the activations' sums its kernels read.</summary>
+    private int Digits => layout.HasSuperMinimum ? layout.SubBlocks : 0;
+
     /// <summary>How to make the next product.</summary>
     /// <param name="tokens">Activation rows.</param>
     /// <param name="together">Matrices in one pass, this one first.</param>
@@ -156,7 +167,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return;
         }
 
-        x.Split.Prepare(x, plan.Order, kernels.Passes, layout.HasSuperMinimum ? layout.SubBlocks : 0, team);
+        x.Split.Prepare(x, plan.Order, kernels.Passes, Digits, team);
         long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {

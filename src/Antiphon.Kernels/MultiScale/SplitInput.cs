@@ -6,7 +6,7 @@ using System.Runtime.Intrinsics.X86;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>Activations as integers in groups of 16 tokens, made once for all matrices with that input.</summary>
-internal sealed unsafe class SplitInput : IDisposable
+internal sealed unsafe class SplitInput : IInputForm, IDisposable
 {
     private const long LeastRoom = 1 << 18;
 
@@ -19,9 +19,9 @@ internal sealed unsafe class SplitInput : IDisposable
 
     private NativeBuffer<byte> buffer = new(0);
     private bool prepared;
-    private SplitOrder preparedOrder;
-    private int preparedPasses;
-    private int preparedDigits;
+    private SplitOrder order;
+    private int passes;
+    private int digits;
     private int columns;
 
     /// <summary>Forgets the content.</summary>
@@ -41,13 +41,36 @@ internal sealed unsafe class SplitInput : IDisposable
     /// <param name="team">Who splits.</param>
     public void Prepare(Activations x, SplitOrder order, int passes, int digits, ComputeTeam team)
     {
-        bool split = !prepared || preparedOrder != order || preparedPasses != passes;
-        int known = split ? 0 : preparedDigits;
+        bool split = !prepared || this.order != order || this.passes != passes;
+        int known = split ? 0 : this.digits;
         if (!split && (digits & ~known) == 0)
         {
             return;
         }
 
+        Begin(x, order, passes, known | digits);
+
+        // Rows of a token or two are not worth waking the team; a few are shared one by one, many by groups.
+        int groups = (x.Rows + SplitForm.GroupTokens - 1) / SplitForm.GroupTokens;
+        int rows = groups >= 2 * team.Size ? SplitForm.GroupTokens : x.Rows < 4 ? x.Rows : 1;
+        SplitWork work = new() { X = x, Rows = rows, WithIntegers = split, Digits = digits & ~known, Input = this };
+        if (rows == x.Rows)
+        {
+            work.Execute(0, 0);
+        }
+        else
+        {
+            team.Run(ref work, (x.Rows + rows - 1) / rows);
+        }
+    }
+
+    /// <summary>Makes room for rows whose groups are then converted.</summary>
+    /// <param name="x">The rows, which need not be written yet.</param>
+    /// <param name="order">The order of the integers.</param>
+    /// <param name="passes">1 or 2.</param>
+    /// <param name="digits">As for <see cref="Prepare"/>.</param>
+    public void Begin(Activations x, SplitOrder order, int passes, int digits)
+    {
         columns = x.Columns;
         int groups = (x.Rows + SplitForm.GroupTokens - 1) / SplitForm.GroupTokens;
         long needed = checked(groups * new SplitForm(columns, SplitForm.GroupTokens).ByteCount);
@@ -57,34 +80,54 @@ internal sealed unsafe class SplitInput : IDisposable
             buffer = new NativeBuffer<byte>(Math.Max(2 * needed, LeastRoom));
         }
 
-        SplitWork work = new() { X = x, WithIntegers = split, Order = order, Passes = passes, Digits = digits & ~known, Input = this };
-
-        // Rows of a token or two are not worth waking the team.
-        if (x.Rows < 4)
-        {
-            for (int row = 0; row < x.Rows; row++)
-            {
-                work.Execute(row, 0);
-            }
-        }
-        else
-        {
-            team.Run(ref work, x.Rows);
-        }
-
-        (prepared, preparedOrder, preparedPasses, preparedDigits) = (true, order, passes, known | digits);
+        (prepared, this.order, this.passes, this.digits) = (true, order, passes, digits);
     }
 
-    /// <summary>Splits one row of a group, all but its digits.</summary>
-    /// <param name="x">The row, with zeros behind it up to a multiple of 16.</param>
-    /// <param name="columns">Its columns.</param>
+    /// <inheritdoc/>
+    public void Convert(Activations x, int group, int worker) =>
+        Convert(x, group * SplitForm.GroupTokens, SplitForm.GroupTokens, withIntegers: true, digits);
+
+    /// <summary>Splits rows of a group that follow each other, all but their digits.</summary>
+    /// <param name="x">The first of the rows, with zeros behind each up to a multiple of 16.</param>
+    /// <param name="stride">Values from a row to the next.</param>
+    /// <param name="columns">Columns of a row.</param>
     /// <param name="order">The order of the integers.</param>
     /// <param name="passes">1 or 2.</param>
     /// <param name="group">The group's first byte.</param>
     /// <param name="form">Its form.</param>
-    /// <param name="token">Which of its tokens.</param>
+    /// <param name="token">The first row's place among the group's tokens.</param>
+    /// <param name="count">Rows.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Split(float* x, int columns, SplitOrder order, int passes, byte* group, SplitForm form, int token)
+    public static void Split(float* x, int stride, int columns, SplitOrder order, int passes, byte* group, SplitForm form, int token, int count)
+    {
+        RowScale* scales = stackalloc RowScale[SplitForm.GroupTokens];
+        float* factors = (float*)(group + form.FactorsAt) + (2 * token);
+        for (int row = 0; row < count; row++)
+        {
+            RowScale scale = SplitArithmetic.ScaleOf(Largest(x + ((long)row * stride), columns), passes);
+            factors[2 * row] = scale.Factor;
+            factors[(2 * row) + 1] = scale.Unlift;
+            scales[row] = scale;
+        }
+
+        // Tile after tile, so that what is written lies together: rows one after the other, at a distance of a kilobyte, waited for memory at every line.
+        int steps = CodeLayout.Steps(columns);
+        for (int step = 0; step < steps; step++)
+        {
+            byte* integers = group + (step * (long)form.StepBytes) + (64 * token);
+            int* sums32 = (int*)(group + form.Sums32At) + (step * form.Tokens) + token;
+            int* sums16 = (int*)(group + form.Sums16At) + (2 * ((step * form.Tokens) + token));
+            for (int row = 0; row < count; row++)
+            {
+                float* values = x + ((long)row * stride) + (step * CodeLayout.TileColumns);
+                SplitTile(values, (step * CodeLayout.TileColumns) + 16 < columns, scales[row], order, passes, integers + (64 * row), sums16 + (2 * row), sums32 + row);
+            }
+        }
+    }
+
+    /// <summary>The greatest magnitude of a row, or NaN if there is one in it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static float Largest(float* x, int columns)
     {
         // As integers, magnitudes are in the same order, and NaN is greater than all.
         Vector512<int> greatest = Vector512<int>.Zero;
@@ -93,73 +136,66 @@ internal sealed unsafe class SplitInput : IDisposable
             greatest = Vector512.Max(greatest, Vector512.Load((int*)x + column) & Vector512.Create(0x7FFFFFFF));
         }
 
-        int largestBits = 0;
+        int largest = 0;
         for (int i = 0; i < 16; i++)
         {
-            largestBits = Math.Max(largestBits, greatest.GetElement(i));
+            largest = Math.Max(largest, greatest.GetElement(i));
         }
 
-        float largest = BitConverter.Int32BitsToSingle(largestBits);
-        RowScale scale = SplitArithmetic.ScaleOf(largest, passes);
-        float* factors = (float*)(group + form.FactorsAt) + (2 * token);
-        factors[0] = scale.Factor;
-        factors[1] = scale.Unlift;
+        return BitConverter.Int32BitsToSingle(largest);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void SplitTile(float* x, bool whole, in RowScale scale, SplitOrder order, int passes, byte* integers, int* sums16, int* sums32)
+    {
         Vector512<float> lift = Vector512.Create(scale.Lift);
         Vector512<float> inverse = Vector512.Create(scale.Inverse);
 
         // What a row of NaN holds must not reach the conversion to integers, which is undefined there.
-        Vector512<float> keep = scale.Inverse == 0 ? Vector512<float>.Zero : Vector512<float>.AllBitsSet;
-        int steps = CodeLayout.Steps(columns);
-        byte* integers = group + (64 * token);
-        int* sums32 = (int*)(group + form.Sums32At) + token;
-        int* sums16 = (int*)(group + form.Sums16At) + (2 * token);
-        for (int step = 0; step < steps; step++, integers += form.StepBytes, sums32 += form.Tokens, sums16 += 2 * form.Tokens)
-        {
-            int column = step * CodeLayout.TileColumns;
-            Vector512<int> first = Rounded((Vector512.Load(x + column) & keep) * lift * inverse);
-            Vector512<int> second = column + 16 < columns ? Rounded((Vector512.Load(x + column + 16) & keep) * lift * inverse) : Vector512<int>.Zero;
+        Vector512<float> keep = Vector512.Create(scale.Inverse == 0 ? 0 : -1).AsSingle();
+        Vector512<int> first = Rounded((Vector512.Load(x) & keep) * lift * inverse);
+        Vector512<int> second = whole ? Rounded((Vector512.Load(x + 16) & keep) * lift * inverse) : Vector512<int>.Zero;
 
-            // Both sums at once: one in the lower half, one in the upper.
-            Vector512<int> halves = Vector512.Create(first.GetLower() + first.GetUpper(), second.GetLower() + second.GetUpper());
-            halves += Vector512.Shuffle(halves, Vector512.Create(4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-            halves += Vector512.Shuffle(halves, Vector512.Create(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-            halves += Vector512.Shuffle(halves, Vector512.Create(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-            sums16[0] = -halves.ToScalar();
-            sums16[1] = -halves.GetUpper().ToScalar();
-            *sums32 = sums16[0] + sums16[1];
-            Vector512<short> both = Vector512.Narrow(first, second);
-            if (order == SplitOrder.Pairs)
+        // Both sums at once: one in the lower half, one in the upper.
+        Vector512<int> halves = Vector512.Create(first.GetLower() + first.GetUpper(), second.GetLower() + second.GetUpper());
+        halves += Vector512.Shuffle(halves, Vector512.Create(4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+        halves += Vector512.Shuffle(halves, Vector512.Create(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+        halves += Vector512.Shuffle(halves, Vector512.Create(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+        sums16[0] = -halves.ToScalar();
+        sums16[1] = -halves.GetUpper().ToScalar();
+        *sums32 = sums16[0] + sums16[1];
+        Vector512<short> both = Vector512.Narrow(first, second);
+        if (order == SplitOrder.Pairs)
+        {
+            both.Store((short*)integers);
+            for (short* four = (short*)integers; four < (short*)integers + 32; four += 4)
             {
-                both.Store((short*)integers);
-                for (short* four = (short*)integers; four < (short*)integers + 32; four += 4)
-                {
-                    (four[1], four[2]) = (four[2], four[1]);
-                }
+                (four[1], four[2]) = (four[2], four[1]);
             }
-            else if (passes == 1)
-            {
-                Store(order == SplitOrder.Unsigned ? both + Vector512.Create((short)128) : both, integers);
-                Vector256<byte>.Zero.Store(integers + 32);
-            }
-            else if (Avx512Vbmi.IsSupported)
-            {
-                // The low byte is signed: its sign counts in the high one.
-                Vector512<short> bytes = order == SplitOrder.Unsigned
-                    ? both ^ Vector512.Create(short.MinValue)
-                    : (both + Vector512.Create((short)0x80)) ^ Vector512.Create((short)0x80);
-                Avx512Vbmi.PermuteVar64x8(bytes.AsByte(), Vector512.Create(HighThenLow)).Store(integers);
-            }
-            else if (order == SplitOrder.Unsigned)
-            {
-                Store((both >>> 8) + Vector512.Create((short)128), integers);
-                Store(both, integers + 32);
-            }
-            else
-            {
-                Vector512<short> low = (both << 8) >> 8;
-                Store((both - low) >> 8, integers);
-                Store(low, integers + 32);
-            }
+        }
+        else if (passes == 1)
+        {
+            Store(order == SplitOrder.Unsigned ? both + Vector512.Create((short)128) : both, integers);
+            Vector256<byte>.Zero.Store(integers + 32);
+        }
+        else if (Avx512Vbmi.IsSupported)
+        {
+            // The low byte is signed: its sign counts in the high one.
+            Vector512<short> bytes = order == SplitOrder.Unsigned
+                ? both ^ Vector512.Create(short.MinValue)
+                : (both + Vector512.Create((short)0x80)) ^ Vector512.Create((short)0x80);
+            Avx512Vbmi.PermuteVar64x8(bytes.AsByte(), Vector512.Create(HighThenLow)).Store(integers);
+        }
+        else if (order == SplitOrder.Unsigned)
+        {
+            Store((both >>> 8) + Vector512.Create((short)128), integers);
+            Store(both, integers + 32);
+        }
+        else
+        {
+            Vector512<short> low = (both << 8) >> 8;
+            Store((both - low) >> 8, integers);
+            Store(low, integers + 32);
         }
 
         static void Store(Vector512<short> words, byte* bytes) => Vector256.Narrow(words.GetLower(), words.GetUpper()).AsByte().Store(bytes);
@@ -213,33 +249,39 @@ internal sealed unsafe class SplitInput : IDisposable
         }
     }
 
+    /// <summary>Converts some rows of a group.</summary>
+    private void Convert(Activations x, int row, int rows, bool withIntegers, int digits)
+    {
+        int group = row / SplitForm.GroupTokens;
+        int token = row % SplitForm.GroupTokens;
+        int count = Math.Min(rows, x.Rows - row);
+        SplitForm form = new(columns, Math.Min(SplitForm.GroupTokens, x.Rows - (group * SplitForm.GroupTokens)));
+        if (withIntegers)
+        {
+            Split(x.Row(row), x.Stride, columns, order, passes, Group(group), form, token, count);
+        }
+
+        for (int perTile = 1; perTile <= 2; perTile++)
+        {
+            for (int i = 0; i < count && (digits & perTile) != 0; i++)
+            {
+                StoreDigits(columns, perTile, Group(group), form, token + i);
+            }
+        }
+    }
+
     [StructLayout(LayoutKind.Auto)]
     private struct SplitWork : IParallelWork
     {
         public Activations X;
         public SplitInput Input;
+
+        /// <summary>Rows of a chunk, which do not cross groups.</summary>
+        public int Rows;
+
         public bool WithIntegers;
-        public SplitOrder Order;
-        public int Passes;
         public int Digits;
 
-        public readonly void Execute(int chunk, int worker)
-        {
-            int group = chunk / SplitForm.GroupTokens;
-            int tokens = Math.Min(SplitForm.GroupTokens, X.Rows - (group * SplitForm.GroupTokens));
-            SplitForm form = new(X.Columns, tokens);
-            if (WithIntegers)
-            {
-                Split(X.Row(chunk), X.Columns, Order, Passes, Input.Group(group), form, chunk % SplitForm.GroupTokens);
-            }
-
-            for (int perTile = 1; perTile <= 2; perTile++)
-            {
-                if ((Digits & perTile) != 0)
-                {
-                    StoreDigits(X.Columns, perTile, Input.Group(group), form, chunk % SplitForm.GroupTokens);
-                }
-            }
-        }
+        public readonly void Execute(int chunk, int worker) => Input.Convert(X, chunk * Rows, Rows, WithIntegers, Digits);
     }
 }

@@ -101,6 +101,13 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         return new PackedMatrix(kernels, format, rowCount, Columns, strips, this.firstRow + firstRow);
     }
 
+    /// <inheritdoc/>
+    internal override IInputForm? BeginInput(Activations x, ComputeTeam team)
+    {
+        x.Packed.Begin(x, kernels, team);
+        return x.Packed;
+    }
+
     private void Add(ref Products products, Activations x, float* y, int stride, ComputeTeam team)
     {
         if (x.Columns != Columns)

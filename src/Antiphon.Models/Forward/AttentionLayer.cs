@@ -38,7 +38,7 @@ internal static unsafe class AttentionLayer
         if (spec.OutputGate)
         {
             var gate = new GateWork { Kernels = context.Kernels, Gates = raw, Heads = spec.Heads, HeadSize = spec.HeadSize, Output = context.Inner };
-            RowWork.Run(context.Team, ref gate, rows.Count, 4L * queryWidth);
+            RowWork.Run(context.Team, ref gate, context.Inner, weights.Output.Weight, 4L * queryWidth);
         }
 
         context.Apply(weights.Output, context.Inner, output);

@@ -21,6 +21,7 @@ internal sealed unsafe class CpuBackend : IBackend
     private readonly Scratch<float> residual = new();
     private readonly Scratch<float> mixerOutput = new();
     private readonly Scratch<float> feedForwardOutput = new();
+    private ResidualWork sum;
 
     /// <param name="spec">The model.</param>
     /// <param name="weights">Its weights.</param>
@@ -93,6 +94,9 @@ internal sealed unsafe class CpuBackend : IBackend
 
         rows.Prepare(batch, longRope);
         Begin();
+
+        // A step that failed may have left something.
+        sum = default;
         float* x = residual.Take((long)rows.Count * spec.Width);
         var embed = new EmbedWork
         {
@@ -103,6 +107,8 @@ internal sealed unsafe class CpuBackend : IBackend
         {
             RunLayer(layer, x);
         }
+
+        Flush();
 
         foreach (ref readonly Run run in rows.Runs)
         {
@@ -173,7 +179,7 @@ internal sealed unsafe class CpuBackend : IBackend
         float* mixed = mixerOutput.Take((long)rows.Count * spec.Width);
         if (own.Mixer is not null)
         {
-            Enter(own.MixerNorm, x);
+            Enter(own.MixerNorm, x, Reader(own.Mixer));
             switch (own.Mixer)
             {
                 case AttentionWeights attention:
@@ -198,7 +204,7 @@ internal sealed unsafe class CpuBackend : IBackend
             // With one norm for both parts, the mixer's input is still in place.
             if (layerSpec.Residual != ResidualForm.Parallel)
             {
-                Enter(own.FeedForwardNorm, x);
+                Enter(own.FeedForwardNorm, x, own.FeedForward is DenseWeights entered ? (entered.Gate ?? entered.Up).Weight : null);
             }
 
             float* fed = feedForwardOutput.Take((long)rows.Count * spec.Width);
@@ -221,18 +227,41 @@ internal sealed unsafe class CpuBackend : IBackend
         }
     }
 
-    private void Enter(NormWeights? norm, float* x)
+    /// <summary>Adds what is still to be added to the residual stream, and norms it into the input of a layer's part: both in one pass, row by row.</summary>
+    /// <param name="norm">The norm, or null.</param>
+    /// <param name="x">The residual stream.</param>
+    /// <param name="reader">The matrix that reads the input first, or null.</param>
+    private void Enter(NormWeights? norm, float* x, WeightMatrix? reader)
     {
         context.Input.Reset(rows.Count, spec.Width);
-        var work = new NormWork { Norm = norm, Kernels = context.Kernels, Input = x, Width = spec.Width, Output = context.Input };
-        RowWork.Run(team, ref work, rows.Count, 2L * spec.Width);
+        var work = new NormWork { Sum = sum, Norm = norm, Kernels = context.Kernels, Input = x, Width = spec.Width, Output = context.Input };
+        RowWork.Run(team, ref work, context.Input, reader, 4L * spec.Width);
+        sum = default;
     }
 
+    /// <summary>Notes that a part is to be added to the residual stream, which <see cref="Enter"/> does, or <see cref="Flush"/>.</summary>
     private void Add(NormWeights? norm, float* part, float* x, float scale)
     {
-        var work = new ResidualWork { Norm = norm, Kernels = context.Kernels, Part = part, Residual = x, Width = spec.Width, Scale = scale };
-        RowWork.Run(team, ref work, rows.Count, 2L * spec.Width);
+        Flush();
+        sum = new ResidualWork { Norm = norm, Kernels = context.Kernels, Part = part, Residual = x, Width = spec.Width, Scale = scale };
     }
+
+    private void Flush()
+    {
+        if (!sum.IsNothing)
+        {
+            RowWork.Run(team, ref sum, rows.Count, 2L * spec.Width);
+            sum = default;
+        }
+    }
+
+    /// <summary>The matrix that reads a mixer's input first.</summary>
+    private static WeightMatrix Reader(MixerWeights mixer) => mixer switch
+    {
+        AttentionWeights attention => attention.Query.Weight,
+        LatentAttentionWeights latent => latent.QueryDown.Weight,
+        _ => ((GatedDeltaNetWeights)mixer).QueryKeyValue,
+    };
 
     private void States(StepBatch batch, float* x)
     {

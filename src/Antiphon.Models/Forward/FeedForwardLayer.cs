@@ -33,7 +33,7 @@ internal static unsafe class FeedForwardLayer
         {
             Kernels = context.Kernels, Activation = activation, Alpha = alpha, Limit = limit, Gate = gate, Up = up, Width = inner, Output = context.Inner,
         };
-        RowWork.Run(context.Team, ref work, rows, 4L * inner);
+        RowWork.Run(context.Team, ref work, context.Inner, weights.Down.Weight, 4L * inner);
         context.Apply(weights.Down, context.Inner, output);
     }
 

@@ -64,7 +64,7 @@ internal static unsafe class LatentAttentionLayer
         context.Apply(weights.QueryDown, context.Input, down);
         context.Small.Reset(count, spec.QueryRank);
         var norm = new NormWork { Norm = weights.QueryNorm, Kernels = context.Kernels, Input = down, Width = spec.QueryRank, Output = context.Small };
-        RowWork.Run(context.Team, ref norm, count, spec.QueryRank);
+        RowWork.Run(context.Team, ref norm, context.Small, weights.QueryUp.Weight, spec.QueryRank);
         context.Apply(weights.QueryUp, context.Small, queries);
     }
 

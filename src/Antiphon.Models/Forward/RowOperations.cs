@@ -53,9 +53,10 @@ internal static unsafe class Norm
     }
 }
 
-/// <summary>Norms rows into the input of a layer part; without a norm, copies them.</summary>
+/// <summary>Norms rows into the input of a layer part; without a norm, copies them. If there is something to add to them, it is added first.</summary>
 internal unsafe struct NormWork : IRowWork
 {
+    public ResidualWork Sum;
     public NormWeights? Norm;
     public VectorKernels Kernels;
     public float* Input;
@@ -67,6 +68,11 @@ internal unsafe struct NormWork : IRowWork
 
     public readonly void Row(int row, int worker)
     {
+        if (!Sum.IsNothing)
+        {
+            Sum.Row(row, worker);
+        }
+
         float* input = Input + ((long)(Select is null ? row : Select[row]) * Width);
         if (Norm is null)
         {
@@ -102,6 +108,9 @@ internal unsafe struct ResidualWork : IRowWork
     public float* Residual;
     public int Width;
     public float Scale;
+
+    /// <summary>Whether there is nothing to add.</summary>
+    public readonly bool IsNothing => Part is null;
 
     public readonly void Row(int row, int worker)
     {

@@ -2,13 +2,6 @@ using Antiphon.Kernels;
 
 namespace Antiphon.Models;
 
-/// <summary>Work on rows (tokens) that do not depend on each other.</summary>
-internal interface IRowWork
-{
-    /// <summary>Does one row.</summary>
-    void Row(int row, int worker);
-}
-
 /// <summary>Shares rows among a team.</summary>
 internal static class RowWork
 {
@@ -36,6 +29,21 @@ internal static class RowWork
         int chunks = Math.Min(rows, team.Size * 4);
         var split = new Split<TWork> { Work = work, Rows = rows, Chunks = chunks };
         team.Run(ref split, chunks);
+    }
+
+    /// <summary>Does all rows, which write the input of a matrix.</summary>
+    /// <param name="team">Who computes.</param>
+    /// <param name="work">The work; not changed.</param>
+    /// <param name="output">What it writes.</param>
+    /// <param name="reader">The matrix that reads it first, or null.</param>
+    /// <param name="valuesPerRow">Values that a row touches.</param>
+    public static void Run<TWork>(ComputeTeam team, ref TWork work, Activations output, WeightMatrix? reader, long valuesPerRow)
+        where TWork : struct, IRowWork
+    {
+        if (!output.TryWrite(ref work, reader, team))
+        {
+            Run(team, ref work, output.Rows, valuesPerRow);
+        }
     }
 
     private struct Split<TWork> : IParallelWork

@@ -86,7 +86,7 @@ public sealed unsafe class SplitTests(ITestOutputHelper output)
                     {
                         using NativeBuffer<byte> group = new(form.ByteCount);
                         int token = random.Next(tokens);
-                        SplitInput.Split(x.Pointer, columns, order, passes, group.Pointer, form, token);
+                        SplitInput.Split(x.Pointer, columns, columns, order, passes, group.Pointer, form, token, 1);
                         SplitInput.StoreDigits(columns, 1, group.Pointer, form, token);
                         SplitInput.StoreDigits(columns, 2, group.Pointer, form, token);
                         Check(group.Pointer, form, token, columns, order, passes, integers, scale);
