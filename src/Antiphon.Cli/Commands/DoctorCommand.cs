@@ -47,6 +47,12 @@ internal static class DoctorCommand
             table.AddPlain("kernels", $"{tier.ToString().ToLowerInvariant()} (this machine runs {string.Join(", ", cpu.Tiers).ToLowerInvariant()})");
             table.AddPlain("generated code", generation);
             table.AddPlain("compute threads", $"{threads}, on processors {(allowed.Length == 0 ? "unknown" : Ranges(allowed))}");
+            table.AddPlain("memory nodes", MemoryNodes.Used.Length switch
+            {
+                0 => "unknown",
+                1 => "1",
+                int nodes => $"{nodes} ({Ranges([.. MemoryNodes.Used])}): packed weights and caches are spread over them",
+            });
             table.AddPlain("memory", $"{Sizes.Bytes(memory.TotalAvailableMemoryBytes)} for this process, about {Sizes.Bytes(free)} free");
             if (hugePages is not null)
             {

@@ -39,6 +39,7 @@ public sealed unsafe partial class PackedMemory : SafeHandle
 
         SetHandle(pages);
         _ = Advise(pages, size + slack, AdviseHugePages);
+        MemoryNodes.TrySpread((void*)pages, (long)(size + slack));
     }
 
     /// <summary>Asks for huge pages behind memory that is used as a whole; a hint, which the system may not follow.</summary>

@@ -32,6 +32,7 @@ internal sealed unsafe class CpuKvCache : KvCache
 
         blockStride = checked(BlockBytes + Alignment - 1) & -Alignment;
         memory = new NativeBuffer<byte>(checked(blockStride * blockCount), hugePages: true);
+        MemoryNodes.TrySpread(memory.Pointer, memory.Length);
         byte* next = memory.Pointer;
         foreach (LayerCache? layer in layers)
         {
