@@ -1,0 +1,220 @@
+using Antiphon.Kernels.Jit;
+using Iced.Intel;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Antiphon.Kernels.MultiScale;
+
+/// <summary>
+/// Emits products of one or two vectors of eight rows with a few tokens by products of 16-bit pairs (AVX2: VPMADDWD and an addition, AVX-VNNI: VPDPWSSD). A row of weights is a lane;
+/// every pair of a vector and a token has a register for the integers of a block, and its float sum in memory.
+/// </summary>
+/// <remarks>
+/// Activations are integers of 16 bits, so both passes are one, and a single pass costs as much. One vector leaves the registers from 12 on to what takes codes apart.
+/// What is fetched into the cache meanwhile is fetched a line at a time (see <see cref="BlockProducts"/>).
+/// </remarks>
+internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, int vectors, int tokens, bool fuses)
+{
+    private readonly Assembler code = kernel.Code;
+
+    private IReadOnlyList<AssemblerMemoryOperand> fetches = [];
+    private int products;
+    private int productsDone;
+    private int fetchesDone;
+
+    /// <summary>The float sums of a half of the strip and a token.</summary>
+    public required Func<int, int, AssemblerMemoryOperand> Sums { get; init; }
+
+    /// <summary>Holds the address of the tile's integers.</summary>
+    public required AssemblerRegister64 Input { get; init; }
+
+    /// <summary>Holds the address of minus their sums.</summary>
+    public required AssemblerRegister64 TokenSums { get; init; }
+
+    /// <summary>The weights of a vector; those of one vector are the first of two registers that alternate.</summary>
+    public static AssemblerRegisterYMM Weights(int vectors, int index) => new((vectors == 1 ? Register.YMM8 : Register.YMM12) + index);
+
+    /// <summary>Most tokens that there are registers for.</summary>
+    public static int MaxTokens(int vectors) => vectors == 1 ? 8 : 6;
+
+    /// <summary>A tile begins, during which some lines are fetched.</summary>
+    public void Begin(IReadOnlyList<AssemblerMemoryOperand> ahead)
+    {
+        fetches = ahead;
+        products = 2 / vectors * 2 * CodeLayout.Groups * tokens;
+        (productsDone, fetchesDone) = (0, 0);
+    }
+
+    /// <summary>Emits the start of a block's sums, where codes are too large by an offset.</summary>
+    public void EmitStart(int block, int offset)
+    {
+        for (int token = 0; token < tokens; token++)
+        {
+            // Sums are stored negated.
+            code.vpbroadcastd(Total(0, token), __dword_ptr[TokenSums + SumAt(block, token)]);
+            code.vpslld(Total(0, token), Total(0, token), (byte)int.Log2(offset));
+        }
+    }
+
+    /// <summary>Emits products with a half of a group's columns.</summary>
+    /// <param name="pair">Which pairs of the tile: those of group <c>pair / 2</c>, first and third column or second and fourth.</param>
+    /// <param name="weights">The weights of each vector.</param>
+    /// <param name="starts">Whether the sums begin with these.</param>
+    public void Emit(int pair, ReadOnlySpan<AssemblerRegisterYMM> weights, bool starts)
+    {
+        for (int token = 0; token < tokens; token++)
+        {
+            code.vpbroadcastd(Integers, __dword_ptr[Input + ((64 * token) + (4 * pair))]);
+            for (int vector = 0; vector < vectors; vector++)
+            {
+                AssemblerRegisterYMM total = Total(vector, token);
+                if (fuses)
+                {
+                    if (starts)
+                    {
+                        code.vpxor(total, total, total);
+                    }
+
+                    code.vpdpwssd(total, Integers, weights[vector]);
+                }
+                else if (starts)
+                {
+                    code.vpmaddwd(total, Integers, weights[vector]);
+                }
+                else
+                {
+                    AssemblerRegisterYMM product = vector == vectors - 1 ? Integers : Other;
+                    code.vpmaddwd(product, Integers, weights[vector]);
+                    code.vpaddd(total, total, product);
+                }
+            }
+
+            for (productsDone++; (fetchesDone + 1) * products <= fetches.Count * productsDone; fetchesDone++)
+            {
+                code.prefetcht0(fetches[fetchesDone]);
+            }
+        }
+    }
+
+    /// <summary>Emits code that scales the sums of a block and adds them to the float sums.</summary>
+    /// <param name="half">Which half of the strip the first vector is.</param>
+    /// <param name="emitScale">Emits the scale of a half into a register, and may use another.</param>
+    /// <param name="emitMinimum">Emits what is added to the weights of a half's tile, where each tile has its own; else null.</param>
+    public void EmitFloats(int half, Action<int, AssemblerRegisterYMM, AssemblerRegisterYMM> emitScale, Action<int, AssemblerRegisterYMM>? emitMinimum)
+    {
+        for (int vector = 0; vector < vectors; vector++)
+        {
+            AssemblerRegisterYMM scale = Weights(vectors, 0);
+            AssemblerRegisterYMM minimum = Weights(vectors, 1);
+            emitScale(half + vector, scale, Other);
+            emitMinimum?.Invoke(half + vector, minimum);
+            for (int token = 0; token < tokens; token++)
+            {
+                AssemblerRegisterYMM total = Total(vector, token);
+                AssemblerMemoryOperand sum = Sums(half + vector, token);
+                code.vcvtdq2ps(total, total);
+                if (emitMinimum is null)
+                {
+                    code.vfmadd213ps(total, scale, sum);
+                }
+                else
+                {
+                    code.vpbroadcastd(Integers, __dword_ptr[TokenSums + SumAt(0, token)]);
+                    code.vcvtdq2ps(Integers, Integers);
+                    code.vmovups(Other, sum);
+                    code.vfnmadd231ps(Other, Integers, minimum);
+                    code.vfmadd213ps(total, scale, Other);
+                }
+
+                code.vmovups(sum, total);
+            }
+        }
+    }
+
+    /// <summary>Emits what the minimums of a super-block add to the sums.</summary>
+    /// <param name="half">Which rows.</param>
+    /// <param name="minimums">The number that minimums are multiples of, then the vectors of multiples, four blocks in each.</param>
+    /// <param name="sums">A register that moves over the sums of the super-block's tiles.</param>
+    /// <param name="sumsStep">From those of a tile to the next.</param>
+    public void EmitSuperMinimums(int half, Func<int, AssemblerMemoryOperand> minimums, AssemblerRegister64 sums, AssemblerMemoryOperand sumsStep)
+    {
+        AssemblerRegisterYMM multiple = Weights(vectors, 0);
+        code.mov(sums, TokenSums);
+        for (int block = 0; block < CodeLayout.SuperTiles * layout.SubBlocks; block++)
+        {
+            code.vmovdqu(multiple, minimums(1 + (block / 4)));
+            if (block % 4 > 0)
+            {
+                code.vpsrld(multiple, multiple, (byte)(8 * (block % 4)));
+            }
+
+            if (block % 4 < 3)
+            {
+                code.vpand(multiple, multiple, __ymmword_ptr[kernel.Vector(_ => 0xFF)]);
+            }
+
+            for (int token = 0; token < tokens; token++)
+            {
+                AssemblerRegisterYMM total = Total(0, token);
+                AssemblerRegisterYMM product = block == 0 ? total : Integers;
+                code.vpbroadcastd(product, __dword_ptr[sums + SumAt(block % layout.SubBlocks, token)]);
+                code.vpmulld(product, product, multiple);
+                if (block > 0)
+                {
+                    code.vpaddd(total, total, product);
+                }
+            }
+
+            if (block % layout.SubBlocks == layout.SubBlocks - 1)
+            {
+                code.add(sums, sumsStep);
+            }
+        }
+
+        code.vmovups(multiple, minimums(0));
+        for (int token = 0; token < tokens; token++)
+        {
+            code.vcvtdq2ps(Total(0, token), Total(0, token));
+            code.vfmadd213ps(Total(0, token), multiple, Sums(half, token));
+            code.vmovups(Sums(half, token), Total(0, token));
+        }
+    }
+
+    /// <summary>Emits code that sets all sums to zero.</summary>
+    public void EmitClear()
+    {
+        code.vpxor(ymm0, ymm0, ymm0);
+        for (int token = 0; token < tokens; token++)
+        {
+            code.vmovups(Sums(0, token), ymm0);
+            code.vmovups(Sums(1, token), ymm0);
+        }
+    }
+
+    /// <summary>Emits code that multiplies the sums with the tokens' factors, and stores them.</summary>
+    /// <param name="factors">Holds the address of the factors.</param>
+    /// <param name="output">Holds the address of the first token's outputs, and is moved on.</param>
+    public void EmitResults(AssemblerRegister64 factors, AssemblerRegister64 output)
+    {
+        for (int token = 0; token < tokens; token++)
+        {
+            code.vbroadcastss(ymm2, __dword_ptr[factors + (8 * token)]);
+            code.vbroadcastss(ymm3, __dword_ptr[factors + ((8 * token) + 4)]);
+            for (int half = 0; half < 2; half++)
+            {
+                code.vmulps(ymm0, ymm2, Sums(half, token));
+                code.vmulps(ymm0, ymm0, ymm3);
+                code.vmovups(__ymmword_ptr[output + (32 * half)], ymm0);
+            }
+
+            code.add(output, kernel.Argument(CodeArguments.OutputStrideField));
+        }
+    }
+
+    private AssemblerRegisterYMM Other => vectors == 1 ? ymm10 : ymm15;
+
+    private AssemblerRegisterYMM Integers => vectors == 1 ? ymm11 : ymm14;
+
+    private AssemblerRegisterYMM Total(int vector, int token) => new(Register.YMM0 + (vector * tokens) + token);
+
+    private int SumAt(int block, int token) => 4 * ((layout.SubBlocks * token) + block);
+}

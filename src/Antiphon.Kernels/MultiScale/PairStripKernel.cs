@@ -1,0 +1,162 @@
+using Antiphon.Kernels.Jit;
+using Iced.Intel;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Antiphon.Kernels.MultiScale;
+
+/// <summary>The kernel for a few tokens without AVX-512: takes codes apart in registers, eight rows and four columns at a time, and multiplies them with up to 8 tokens (see <see cref="PairProducts"/>).</summary>
+internal static class PairStripKernel
+{
+    /// <summary>Tokens that are multiplied at a time.</summary>
+    public const int MaxTokens = 8;
+
+    /// <summary>Bytes of scratch memory.</summary>
+    public const int ScratchBytes = MinimumsAt + (64 * 5);
+
+    private const int ScalesAt = 64 * MaxTokens;
+    private const int MinimumsAt = ScalesAt + (64 * 2 * CodeLayout.SuperTiles);
+
+    // How far ahead of their use codes are fetched.
+    private const int PrefetchDistance = 4096;
+
+    /// <summary>Generates the kernel.</summary>
+    /// <param name="layout">The layout.</param>
+    /// <param name="tokens">Tokens, from 1 to 8.</param>
+    /// <param name="fuses">Whether the processor adds products to sums in one instruction (AVX-VNNI).</param>
+    public static GeneratedCode Generate(CodeLayout layout, int tokens, bool fuses)
+    {
+        KernelAssembler kernel = new();
+        Assembler code = kernel.Code;
+        int blocks = layout.SubBlocks;
+        AssemblerRegister64 scratch = kernel.TakeArgument(CodeArguments.ScratchField);
+        AssemblerRegister64 inputStep = kernel.TakeArgument(CodeArguments.InputStepField);
+        AssemblerRegister64 scales = kernel.Take();
+        AssemblerRegister64 codes = kernel.Take();
+        AssemblerRegister64 input = kernel.Take();
+        AssemblerRegister64 tokenSums = kernel.Take();
+        AssemblerRegister64 steps = kernel.Take();
+        AssemblerRegister64 toHeader = kernel.Take();
+        AssemblerRegister64 scaleAt = kernel.Take();
+        AssemblerRegister64 at = kernel.Take();
+        AssemblerRegister64 ahead = kernel.Take();
+        int stepBytes = layout.TileBytes + layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles);
+        PairUnpacking unpacking = new(kernel, layout);
+        PairProducts products = new(kernel, layout, 1, tokens, fuses)
+        {
+            Sums = (half, token) => __ymmword_ptr[scratch + ((64 * token) + (32 * half))],
+            Input = input,
+            TokenSums = tokenSums,
+        };
+
+        Label nextStrip = code.CreateLabel();
+        Label nextTile = code.CreateLabel();
+        unpacking.EmitConstants();
+        code.Label(ref nextStrip);
+        code.mov(scales, kernel.Argument(CodeArguments.WeightsField));
+        code.mov(codes, scales);
+        code.add(codes, kernel.Argument(CodeArguments.CodesAtField));
+        code.lea(ahead, __[scales + PrefetchDistance]);
+        code.mov(input, kernel.Argument(CodeArguments.InputField));
+        code.mov(tokenSums, kernel.Argument(CodeArguments.SumsField));
+        code.mov(steps, kernel.Argument(CodeArguments.StepsField));
+        code.mov(toHeader, 1);
+        products.EmitClear();
+
+        code.Label(ref nextTile);
+        if (layout.HeaderBytes > 0)
+        {
+            EmitHeader();
+        }
+
+        code.cmp(ahead, kernel.Argument(CodeArguments.AheadEndField));
+        code.cmovae(ahead, scratch);
+        products.Begin([.. Enumerable.Range(0, (stepBytes + 63) / 64).Select(line => __byte_ptr[ahead + (64 * line)])]);
+        for (int half = 0; half < 2; half++)
+        {
+            for (int block = 0; block < blocks; block++)
+            {
+                EmitBlock(half, block);
+            }
+        }
+
+        code.add(ahead, stepBytes);
+        code.add(codes, layout.TileBytes);
+        code.add(scales, layout.TileScaleBytes);
+        code.add(input, inputStep);
+        code.add(tokenSums, kernel.Argument(CodeArguments.SumsStepField));
+        if (layout.HeaderBytes > 0)
+        {
+            code.add(scaleAt, 64 * blocks);
+        }
+
+        code.dec(steps);
+        code.jnz(nextTile);
+
+        code.mov(codes, kernel.Argument(CodeArguments.OutputField));
+        code.mov(scales, kernel.Argument(CodeArguments.FactorsField));
+        products.EmitResults(scales, codes);
+        code.add(kernel.Argument(CodeArguments.OutputField), 64);
+        code.mov(at, kernel.Argument(CodeArguments.StripBytesField));
+        code.add(kernel.Argument(CodeArguments.WeightsField), at);
+        code.dec(kernel.Argument(CodeArguments.StripsField));
+        code.jnz(nextStrip);
+        return kernel.Finish();
+
+        void EmitBlock(int half, int block)
+        {
+            int groups = CodeLayout.Groups / blocks;
+            int offset = PairUnpacking.OffsetOf(layout);
+            if (offset > 0)
+            {
+                products.EmitStart(block, offset);
+            }
+
+            for (int group = block * groups; group < (block + 1) * groups; group++)
+            {
+                unpacking.EmitGroup(group, half, codes, PairProducts.Weights(1, 0), PairProducts.Weights(1, 1), ymm10);
+                products.Emit(2 * group, [PairProducts.Weights(1, 0)], starts: offset == 0 && group == block * groups);
+                products.Emit((2 * group) + 1, [PairProducts.Weights(1, 1)], starts: false);
+            }
+
+            products.EmitFloats(half, EmitScale, layout.Scales == CodeScales.HalfWithMinimum ? EmitMinimum : null);
+
+            void EmitScale(int rows, AssemblerRegisterYMM scale, AssemblerRegisterYMM temporary)
+            {
+                if (layout.HeaderBytes > 0)
+                {
+                    code.vmovups(scale, __ymmword_ptr[scaleAt + ((64 * block) + (32 * rows))]);
+                }
+                else
+                {
+                    unpacking.EmitTileScale(scales, rows, scale, temporary);
+                }
+            }
+        }
+
+        void EmitMinimum(int half, AssemblerRegisterYMM minimum) => code.vcvtph2ps(minimum, __xmmword_ptr[scales + (32 + (16 * half))]);
+
+        // The scales of all blocks of the super-block go to scratch memory; its minimums are added to the sums.
+        void EmitHeader()
+        {
+            Label noHeader = code.CreateLabel();
+            code.dec(toHeader);
+            code.jnz(noHeader);
+            code.mov(toHeader, CodeLayout.SuperTiles);
+            code.lea(scaleAt, __[scratch + ScalesAt]);
+            for (int half = 0; half < 2; half++)
+            {
+                int rows = 32 * half;
+                unpacking.EmitSubScales(scales, half, block => __ymmword_ptr[scaleAt + ((64 * block) + rows)], Minimums);
+                if (layout.HasSuperMinimum)
+                {
+                    products.EmitSuperMinimums(half, Minimums, at, kernel.Argument(CodeArguments.SumsStepField));
+                }
+
+                AssemblerMemoryOperand Minimums(int vector) => __ymmword_ptr[scratch + (MinimumsAt + (64 * vector) + rows)];
+            }
+
+            code.add(scales, layout.HeaderBytes);
+            code.Label(ref noHeader);
+        }
+    }
+}
