@@ -156,7 +156,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return;
         }
 
-        x.Split.Prepare(x, plan.Order, kernels.Passes, layout.HasSuperMinimum && plan.Order != SplitOrder.Pairs ? layout.SubBlocks : 0, team);
+        x.Split.Prepare(x, plan.Order, kernels.Passes, layout.HasSuperMinimum && plan.Kind != ProductKind.Lanes ? layout.SubBlocks : 0, team);
         long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {
@@ -493,8 +493,10 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                     arguments.AheadEnd = aheadEnd;
                     arguments.InputStep = form.StepBytes;
                     arguments.SumsStep = arguments.InputStep / 16 * Layout.SubBlocks;
+                    arguments.DigitsStep = arguments.InputStep / 2 * Layout.SubBlocks;
                     arguments.Input += 64 * first;
                     arguments.Sums += 4 * Layout.SubBlocks * first;
+                    arguments.Digits += 32 * Layout.SubBlocks * first;
                     arguments.Factors += 8 * first;
                     Pairs(TokenGroups.StartOf(part + 1, parts, form.Tokens) - first).Run(&arguments);
                     ahead = arguments.Ahead;

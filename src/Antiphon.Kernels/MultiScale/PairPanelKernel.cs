@@ -41,12 +41,13 @@ internal static class PairPanelKernel
         AssemblerRegister64 tokenSums = kernel.Take();
         AssemblerRegister64 steps = kernel.Take();
         AssemblerRegister64 toSuper = kernel.Take();
-        AssemblerRegister64 at = kernel.Take();
-        PairProducts products = new(kernel, layout, 2, tokens, fuses)
+        AssemblerRegister64 digits = kernel.Take();
+        PairProducts products = new(kernel, layout, 2, tokens, 12, fuses)
         {
             Sums = (half, token) => __ymmword_ptr[sums + ((64 * token) + (32 * half))],
             Input = input,
             TokenSums = tokenSums,
+            Digits = digits,
         };
 
         Label nextStrip = code.CreateLabel();
@@ -58,6 +59,7 @@ internal static class PairPanelKernel
         code.add(minimums, tile);
         code.mov(input, kernel.Argument(CodeArguments.InputField));
         code.mov(tokenSums, kernel.Argument(CodeArguments.SumsField));
+        code.mov(digits, kernel.Argument(CodeArguments.DigitsField));
         code.mov(toSuper, 1);
         products.EmitClear();
 
@@ -82,9 +84,9 @@ internal static class PairPanelKernel
             for (int pair = 2 * groups * block; pair < 2 * groups * (block + 1); pair++)
             {
                 int place = (LaneStrip.GroupBytes * (pair / 2)) + (32 * (pair % 2));
-                code.vmovdqu(PairProducts.Weights(2, 0), __ymmword_ptr[tile + place]);
-                code.vmovdqu(PairProducts.Weights(2, 1), __ymmword_ptr[tile + (place + (LaneStrip.GroupBytes / 2))]);
-                products.Emit(pair, [PairProducts.Weights(2, 0), PairProducts.Weights(2, 1)], starts: pair == 2 * groups * block);
+                code.vmovdqu(ymm12, __ymmword_ptr[tile + place]);
+                code.vmovdqu(ymm13, __ymmword_ptr[tile + (place + (LaneStrip.GroupBytes / 2))]);
+                products.Emit(pair, vector => vector == 0 ? ymm12 : ymm13, starts: pair == 2 * groups * block);
             }
 
             products.EmitFloats(
@@ -103,8 +105,8 @@ internal static class PairPanelKernel
         code.mov(minimums, kernel.Argument(CodeArguments.FactorsField));
         products.EmitResults(minimums, tile);
         code.add(kernel.Argument(CodeArguments.OutputField), 64);
-        code.mov(at, kernel.Argument(CodeArguments.StripBytesField));
-        code.add(kernel.Argument(CodeArguments.WeightsField), at);
+        code.mov(tile, kernel.Argument(CodeArguments.StripBytesField));
+        code.add(kernel.Argument(CodeArguments.WeightsField), tile);
         code.dec(kernel.Argument(CodeArguments.StripsField));
         code.jnz(nextStrip);
         code.mov(kernel.Argument(CodeArguments.AheadField), ahead);
@@ -119,11 +121,21 @@ internal static class PairPanelKernel
             for (int half = 0; half < 2; half++)
             {
                 int rows = 32 * half;
-                products.EmitSuperMinimums(half, vector => __ymmword_ptr[minimums + ((64 * vector) + rows)], at, kernel.Argument(CodeArguments.SumsStepField));
+                code.vmovups(PairUnpacking.MinimumUnit, __ymmword_ptr[minimums + rows]);
+                for (int vector = 0; vector < 2 * blocks; vector++)
+                {
+                    code.vmovdqu(Multiples(vector), __ymmword_ptr[minimums + ((64 * (vector + 1)) + rows)]);
+                }
+
+                products.EmitSuperMinimums(half, PairUnpacking.MinimumUnit, Multiples);
             }
+
+            code.add(digits, kernel.Argument(CodeArguments.DigitsStepField));
 
             code.add(minimums, parts.SuperMinimumBytes);
             code.Label(ref inSuper);
         }
+
+        static AssemblerRegisterYMM Multiples(int vector) => new(Register.YMM0 + vector);
     }
 }

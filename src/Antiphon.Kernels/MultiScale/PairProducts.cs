@@ -9,10 +9,11 @@ namespace Antiphon.Kernels.MultiScale;
 /// every pair of a vector and a token has a register for the integers of a block, and its float sum in memory.
 /// </summary>
 /// <remarks>
-/// Activations are integers of 16 bits, so both passes are one, and a single pass costs as much. One vector leaves the registers from 12 on to what takes codes apart.
+/// Activations are integers of 16 bits, so both passes are one, and a single pass costs as much. Sums take the first registers; four from some number on are used besides, the first two of them
+/// only between blocks.
 /// What is fetched into the cache meanwhile is fetched a line at a time (see <see cref="BlockProducts"/>).
 /// </remarks>
-internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, int vectors, int tokens, bool fuses)
+internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, int vectors, int tokens, int free, bool fuses)
 {
     private readonly Assembler code = kernel.Code;
 
@@ -30,11 +31,8 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
     /// <summary>Holds the address of minus their sums.</summary>
     public required AssemblerRegister64 TokenSums { get; init; }
 
-    /// <summary>The weights of a vector; those of one vector are the first of two registers that alternate.</summary>
-    public static AssemblerRegisterYMM Weights(int vectors, int index) => new((vectors == 1 ? Register.YMM8 : Register.YMM12) + index);
-
-    /// <summary>Most tokens that there are registers for.</summary>
-    public static int MaxTokens(int vectors) => vectors == 1 ? 8 : 6;
+    /// <summary>Holds the address of the digits of the super-block's sums.</summary>
+    public required AssemblerRegister64 Digits { get; init; }
 
     /// <summary>A tile begins, during which some lines are fetched.</summary>
     public void Begin(IReadOnlyList<AssemblerMemoryOperand> ahead)
@@ -52,6 +50,10 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
             // Sums are stored negated.
             code.vpbroadcastd(Total(0, token), __dword_ptr[TokenSums + SumAt(block, token)]);
             code.vpslld(Total(0, token), Total(0, token), (byte)int.Log2(offset));
+            if (vectors == 2)
+            {
+                code.vmovdqa(Total(1, token), Total(0, token));
+            }
         }
     }
 
@@ -59,7 +61,7 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
     /// <param name="pair">Which pairs of the tile: those of group <c>pair / 2</c>, first and third column or second and fourth.</param>
     /// <param name="weights">The weights of each vector.</param>
     /// <param name="starts">Whether the sums begin with these.</param>
-    public void Emit(int pair, ReadOnlySpan<AssemblerRegisterYMM> weights, bool starts)
+    public void Emit(int pair, Func<int, AssemblerRegisterYMM> weights, bool starts)
     {
         for (int token = 0; token < tokens; token++)
         {
@@ -74,16 +76,16 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
                         code.vpxor(total, total, total);
                     }
 
-                    code.vpdpwssd(total, Integers, weights[vector]);
+                    code.vpdpwssd(total, Integers, weights(vector));
                 }
                 else if (starts)
                 {
-                    code.vpmaddwd(total, Integers, weights[vector]);
+                    code.vpmaddwd(total, Integers, weights(vector));
                 }
                 else
                 {
                     AssemblerRegisterYMM product = vector == vectors - 1 ? Integers : Other;
-                    code.vpmaddwd(product, Integers, weights[vector]);
+                    code.vpmaddwd(product, Integers, weights(vector));
                     code.vpaddd(total, total, product);
                 }
             }
@@ -103,8 +105,8 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
     {
         for (int vector = 0; vector < vectors; vector++)
         {
-            AssemblerRegisterYMM scale = Weights(vectors, 0);
-            AssemblerRegisterYMM minimum = Weights(vectors, 1);
+            AssemblerRegisterYMM scale = Free(0);
+            AssemblerRegisterYMM minimum = Free(1);
             emitScale(half + vector, scale, Other);
             emitMinimum?.Invoke(half + vector, minimum);
             for (int token = 0; token < tokens; token++)
@@ -130,52 +132,47 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
         }
     }
 
-    /// <summary>Emits what the minimums of a super-block add to the sums.</summary>
+    /// <summary>Emits what the minimums of a super-block add to the sums. Uses the registers 5 to 8 besides those it is given.</summary>
     /// <param name="half">Which rows.</param>
-    /// <param name="minimums">The number that minimums are multiples of, then the vectors of multiples, four blocks in each.</param>
-    /// <param name="sums">A register that moves over the sums of the super-block's tiles.</param>
-    /// <param name="sumsStep">From those of a tile to the next.</param>
-    public void EmitSuperMinimums(int half, Func<int, AssemblerMemoryOperand> minimums, AssemblerRegister64 sums, AssemblerMemoryOperand sumsStep)
+    /// <param name="unit">Holds what the minimums are multiples of.</param>
+    /// <param name="multiples">The registers of the multiples, four blocks in each.</param>
+    public void EmitSuperMinimums(int half, AssemblerRegisterYMM unit, Func<int, AssemblerRegisterYMM> multiples)
     {
-        AssemblerRegisterYMM multiple = Weights(vectors, 0);
-        code.mov(sums, TokenSums);
-        for (int block = 0; block < CodeLayout.SuperTiles * layout.SubBlocks; block++)
+        // The multiples have six bits: two products of two do not saturate.
+        int blocks = layout.SubBlocks;
+        for (int token = 0; token < tokens; token++)
         {
-            code.vmovdqu(multiple, minimums(1 + (block / 4)));
-            if (block % 4 > 0)
+            AssemblerRegisterYMM total = ymm5;
+            AssemblerRegisterYMM product = ymm8;
+            for (int digit = 0; digit < 3; digit++)
             {
-                code.vpsrld(multiple, multiple, (byte)(8 * (block % 4)));
-            }
-
-            if (block % 4 < 3)
-            {
-                code.vpand(multiple, multiple, __ymmword_ptr[kernel.Vector(_ => 0xFF)]);
-            }
-
-            for (int token = 0; token < tokens; token++)
-            {
-                AssemblerRegisterYMM total = Total(0, token);
-                AssemblerRegisterYMM product = block == 0 ? total : Integers;
-                code.vpbroadcastd(product, __dword_ptr[sums + SumAt(block % layout.SubBlocks, token)]);
-                code.vpmulld(product, product, multiple);
-                if (block > 0)
+                AssemblerRegisterYMM words = digit == 0 ? total : ymm7;
+                for (int vector = 0; vector < 2 * blocks; vector++)
                 {
-                    code.vpaddd(total, total, product);
+                    AssemblerRegisterYMM to = vector == 0 ? words : product;
+                    code.vpbroadcastd(to, __dword_ptr[Digits + ((32 * blocks * token) + (8 * blocks * digit) + (4 * vector))]);
+                    code.vpmaddubsw(to, multiples(vector), to);
+                    if (vector > 0)
+                    {
+                        code.vpaddw(words, words, product);
+                    }
+                }
+
+                code.vpmaddwd(words, words, __ymmword_ptr[kernel.Words(_ => digit == 0 ? 256 : 1)]);
+                if (digit > 0)
+                {
+                    code.vpaddd(total, total, words);
+                }
+
+                if (digit == 1)
+                {
+                    code.vpslld(total, total, 8);
                 }
             }
 
-            if (block % layout.SubBlocks == layout.SubBlocks - 1)
-            {
-                code.add(sums, sumsStep);
-            }
-        }
-
-        code.vmovups(multiple, minimums(0));
-        for (int token = 0; token < tokens; token++)
-        {
-            code.vcvtdq2ps(Total(0, token), Total(0, token));
-            code.vfmadd213ps(Total(0, token), multiple, Sums(half, token));
-            code.vmovups(Sums(half, token), Total(0, token));
+            code.vcvtdq2ps(total, total);
+            code.vfmadd213ps(total, unit, Sums(half, token));
+            code.vmovups(Sums(half, token), total);
         }
     }
 
@@ -210,9 +207,11 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
         }
     }
 
-    private AssemblerRegisterYMM Other => vectors == 1 ? ymm10 : ymm15;
+    private AssemblerRegisterYMM Other => Free(2);
 
-    private AssemblerRegisterYMM Integers => vectors == 1 ? ymm11 : ymm14;
+    private AssemblerRegisterYMM Integers => Free(3);
+
+    private AssemblerRegisterYMM Free(int index) => new(Register.YMM0 + free + index);
 
     private AssemblerRegisterYMM Total(int vector, int token) => new(Register.YMM0 + (vector * tokens) + token);
 

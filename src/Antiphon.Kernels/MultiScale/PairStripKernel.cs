@@ -11,10 +11,9 @@ internal static class PairStripKernel
     public const int MaxTokens = 8;
 
     /// <summary>Bytes of scratch memory.</summary>
-    public const int ScratchBytes = MinimumsAt + (64 * 5);
+    public const int ScratchBytes = ScalesAt + (64 * 2 * CodeLayout.SuperTiles);
 
     private const int ScalesAt = 64 * MaxTokens;
-    private const int MinimumsAt = ScalesAt + (64 * 2 * CodeLayout.SuperTiles);
 
     // How far ahead of their use codes are fetched.
     private const int PrefetchDistance = 4096;
@@ -37,15 +36,19 @@ internal static class PairStripKernel
         AssemblerRegister64 steps = kernel.Take();
         AssemblerRegister64 toHeader = kernel.Take();
         AssemblerRegister64 scaleAt = kernel.Take();
-        AssemblerRegister64 at = kernel.Take();
+        AssemblerRegister64 digits = kernel.Take();
         AssemblerRegister64 ahead = kernel.Take();
         int stepBytes = layout.TileBytes + layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles);
         PairUnpacking unpacking = new(kernel, layout);
-        PairProducts products = new(kernel, layout, 1, tokens, fuses)
+
+        // Both halves share what is loaded of the tokens where there are registers for it.
+        int vectors = tokens <= 3 ? 2 : 1;
+        PairProducts products = new(kernel, layout, vectors, tokens, 8, fuses)
         {
             Sums = (half, token) => __ymmword_ptr[scratch + ((64 * token) + (32 * half))],
             Input = input,
             TokenSums = tokenSums,
+            Digits = digits,
         };
 
         Label nextStrip = code.CreateLabel();
@@ -58,6 +61,7 @@ internal static class PairStripKernel
         code.lea(ahead, __[scales + PrefetchDistance]);
         code.mov(input, kernel.Argument(CodeArguments.InputField));
         code.mov(tokenSums, kernel.Argument(CodeArguments.SumsField));
+        code.mov(digits, kernel.Argument(CodeArguments.DigitsField));
         code.mov(steps, kernel.Argument(CodeArguments.StepsField));
         code.mov(toHeader, 1);
         products.EmitClear();
@@ -71,7 +75,7 @@ internal static class PairStripKernel
         code.cmp(ahead, kernel.Argument(CodeArguments.AheadEndField));
         code.cmovae(ahead, scratch);
         products.Begin([.. Enumerable.Range(0, (stepBytes + 63) / 64).Select(line => __byte_ptr[ahead + (64 * line)])]);
-        for (int half = 0; half < 2; half++)
+        for (int half = 0; half < 2; half += vectors)
         {
             for (int block = 0; block < blocks; block++)
             {
@@ -96,8 +100,8 @@ internal static class PairStripKernel
         code.mov(scales, kernel.Argument(CodeArguments.FactorsField));
         products.EmitResults(scales, codes);
         code.add(kernel.Argument(CodeArguments.OutputField), 64);
-        code.mov(at, kernel.Argument(CodeArguments.StripBytesField));
-        code.add(kernel.Argument(CodeArguments.WeightsField), at);
+        code.mov(codes, kernel.Argument(CodeArguments.StripBytesField));
+        code.add(kernel.Argument(CodeArguments.WeightsField), codes);
         code.dec(kernel.Argument(CodeArguments.StripsField));
         code.jnz(nextStrip);
         return kernel.Finish();
@@ -113,10 +117,16 @@ internal static class PairStripKernel
 
             for (int group = block * groups; group < (block + 1) * groups; group++)
             {
-                unpacking.EmitGroup(group, half, codes, PairProducts.Weights(1, 0), PairProducts.Weights(1, 1), ymm10);
-                products.Emit(2 * group, [PairProducts.Weights(1, 0)], starts: offset == 0 && group == block * groups);
-                products.Emit((2 * group) + 1, [PairProducts.Weights(1, 1)], starts: false);
+                for (int vector = 0; vector < vectors; vector++)
+                {
+                    unpacking.EmitGroup(group, half + vector, codes, Pairs(0, vector), Pairs(1, vector), ymm10);
+                }
+
+                products.Emit(2 * group, vector => Pairs(0, vector), starts: offset == 0 && group == block * groups);
+                products.Emit((2 * group) + 1, vector => Pairs(1, vector), starts: false);
             }
+
+            static AssemblerRegisterYMM Pairs(int which, int vector) => new(Register.YMM8 + which - (2 * vector));
 
             products.EmitFloats(half, EmitScale, layout.Scales == CodeScales.HalfWithMinimum ? EmitMinimum : null);
 
@@ -146,15 +156,14 @@ internal static class PairStripKernel
             for (int half = 0; half < 2; half++)
             {
                 int rows = 32 * half;
-                unpacking.EmitSubScales(scales, half, block => __ymmword_ptr[scaleAt + ((64 * block) + rows)], Minimums);
+                unpacking.EmitSubScales(scales, half, block => __ymmword_ptr[scaleAt + ((64 * block) + rows)]);
                 if (layout.HasSuperMinimum)
                 {
-                    products.EmitSuperMinimums(half, Minimums, at, kernel.Argument(CodeArguments.SumsStepField));
+                    products.EmitSuperMinimums(half, PairUnpacking.MinimumUnit, unpacking.MinimumVector);
                 }
-
-                AssemblerMemoryOperand Minimums(int vector) => __ymmword_ptr[scratch + (MinimumsAt + (64 * vector) + rows)];
             }
 
+            code.add(digits, kernel.Argument(CodeArguments.DigitsStepField));
             code.add(scales, layout.HeaderBytes);
             code.Label(ref noHeader);
         }

@@ -21,8 +21,14 @@ internal sealed class PairUnpacking(KernelAssembler kernel, CodeLayout layout)
 
     private readonly Assembler code = kernel.Code;
 
+    /// <summary>Holds the super-block's number that minimums are multiples of, after <see cref="EmitSubScales"/>.</summary>
+    public static AssemblerRegisterYMM MinimumUnit => ymm6;
+
     /// <summary>What codes are too large by.</summary>
     public static int OffsetOf(CodeLayout layout) => layout.IsPlain ? 0 : layout.Offset;
+
+    /// <summary>Holds the multiples of four blocks for each row, as bytes, after <see cref="EmitSubScales"/>.</summary>
+    public AssemblerRegisterYMM MinimumVector(int vector) => new(Register.YMM0 + (layout.Scales == CodeScales.SuperSixesWithMinimum ? 2 : 0) + vector);
 
     /// <summary>Emits code that loads the constants of <see cref="EmitGroup"/>.</summary>
     public void EmitConstants()
@@ -163,14 +169,13 @@ internal sealed class PairUnpacking(KernelAssembler kernel, CodeLayout layout)
     }
 
     /// <summary>
-    /// Emits code for eight rows of a super-block's header: the scale of every block goes to memory, for each block a vector of 16 rows; where there are minimums, the number that
-    /// they are multiples of, and behind it the multiples as bytes, four blocks in the dwords of each vector. Uses the registers 0 to 6.
+    /// Emits code for eight rows of a super-block's header: the scale of every block goes to memory; minimums stay in <see cref="MinimumVector"/> and <see cref="MinimumUnit"/>.
+    /// Uses the registers 0 to 6.
     /// </summary>
     /// <param name="header">Holds the address of the header.</param>
     /// <param name="half">Which rows.</param>
     /// <param name="scales">Where the scale of a block goes.</param>
-    /// <param name="minimums">Where a vector of the minimums goes.</param>
-    public void EmitSubScales(AssemblerRegister64 header, int half, Func<int, AssemblerMemoryOperand> scales, Func<int, AssemblerMemoryOperand> minimums)
+    public void EmitSubScales(AssemblerRegister64 header, int half, Func<int, AssemblerMemoryOperand> scales)
     {
         AssemblerRegisterYMM unit = ymm4;
         AssemblerRegisterYMM temporary = ymm5;
@@ -241,18 +246,11 @@ internal sealed class PairUnpacking(KernelAssembler kernel, CodeLayout layout)
             return;
         }
 
-        code.vcvtph2ps(unit, __xmmword_ptr[header + (32 + (16 * half))]);
-        code.vmovups(minimums(0), unit);
-        for (int vector = 0; vector < 2 * layout.SubBlocks; vector++)
+        code.vcvtph2ps(MinimumUnit, __xmmword_ptr[header + (32 + (16 * half))]);
+        for (int vector = 0; vector < 4 && nibbles; vector++)
         {
-            AssemblerRegisterYMM multiples = Bytes(nibbles ? vector : vector + 2);
-            if (nibbles)
-            {
-                code.vpsrld(multiples, multiples, 4);
-                code.vpand(multiples, multiples, Narrow(kernel.Bytes(_ => 0x0F)));
-            }
-
-            code.vmovdqu(minimums(vector + 1), multiples);
+            code.vpsrld(Bytes(vector), Bytes(vector), 4);
+            code.vpand(Bytes(vector), Bytes(vector), Narrow(kernel.Bytes(_ => 0x0F)));
         }
 
         static AssemblerRegisterYMM Bytes(int vector) => new(Register.YMM0 + vector);
