@@ -61,14 +61,15 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
     /// <param name="pair">Which pairs of the tile: those of group <c>pair / 2</c>, first and third column or second and fourth.</param>
     /// <param name="weights">The weights of each vector.</param>
     /// <param name="starts">Whether the sums begin with these.</param>
-    public void Emit(int pair, Func<int, AssemblerRegisterYMM> weights, bool starts)
+    /// <param name="set">Which set of sums, of several that <see cref="EmitMerge"/> joins.</param>
+    public void Emit(int pair, Func<int, AssemblerRegisterYMM> weights, bool starts, int set = 0)
     {
         for (int token = 0; token < tokens; token++)
         {
             code.vpbroadcastd(Integers, __dword_ptr[Input + ((64 * token) + (4 * pair))]);
             for (int vector = 0; vector < vectors; vector++)
             {
-                AssemblerRegisterYMM total = Total(vector, token);
+                AssemblerRegisterYMM total = Total(vector, token, set);
                 if (fuses)
                 {
                     if (starts)
@@ -93,6 +94,19 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
             for (productsDone++; (fetchesDone + 1) * products <= fetches.Count * productsDone; fetchesDone++)
             {
                 code.prefetcht0(fetches[fetchesDone]);
+            }
+        }
+    }
+
+    /// <summary>Emits code that adds a set of sums, which are multiples of a power of two too large by that factor, to the first set.</summary>
+    public void EmitMerge(int set, int shift)
+    {
+        for (int token = 0; token < tokens; token++)
+        {
+            for (int vector = 0; vector < vectors; vector++)
+            {
+                code.vpsrad(Total(vector, token, set), Total(vector, token, set), (byte)shift);
+                code.vpaddd(Total(vector, token), Total(vector, token), Total(vector, token, set));
             }
         }
     }
@@ -213,7 +227,7 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
 
     private AssemblerRegisterYMM Free(int index) => new(Register.YMM0 + free + index);
 
-    private AssemblerRegisterYMM Total(int vector, int token) => new(Register.YMM0 + (vector * tokens) + token);
+    private AssemblerRegisterYMM Total(int vector, int token, int set = 0) => new(Register.YMM0 + (((set * vectors) + vector) * tokens) + token);
 
     private int SumAt(int block, int token) => 4 * ((layout.SubBlocks * token) + block);
 }

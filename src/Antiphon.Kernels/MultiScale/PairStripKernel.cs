@@ -53,7 +53,16 @@ internal static class PairStripKernel
 
         Label nextStrip = code.CreateLabel();
         Label nextTile = code.CreateLabel();
-        unpacking.EmitConstants();
+        bool byNibbles = tokens == 1 && unpacking.HasNibbles;
+        if (byNibbles)
+        {
+            unpacking.EmitNibbleConstants();
+        }
+        else
+        {
+            unpacking.EmitConstants();
+        }
+
         code.Label(ref nextStrip);
         code.mov(scales, kernel.Argument(CodeArguments.WeightsField));
         code.mov(codes, scales);
@@ -115,7 +124,12 @@ internal static class PairStripKernel
                 products.EmitStart(block, offset);
             }
 
-            for (int group = block * groups; group < (block + 1) * groups; group++)
+            if (byNibbles)
+            {
+                EmitNibbles(offset == 0);
+            }
+
+            for (int group = block * groups; group < (block + 1) * groups && !byNibbles; group++)
             {
                 for (int vector = 0; vector < vectors; vector++)
                 {
@@ -125,8 +139,6 @@ internal static class PairStripKernel
                 products.Emit(2 * group, vector => Pairs(0, vector), starts: offset == 0 && group == block * groups);
                 products.Emit((2 * group) + 1, vector => Pairs(1, vector), starts: false);
             }
-
-            static AssemblerRegisterYMM Pairs(int which, int vector) => new(Register.YMM8 + which - (2 * vector));
 
             products.EmitFloats(half, EmitScale, layout.Scales == CodeScales.HalfWithMinimum ? EmitMinimum : null);
 
@@ -142,6 +154,36 @@ internal static class PairStripKernel
                 }
             }
         }
+
+        // A single token is not worth shifting codes to the right: they are masked where they are, and their sums shifted.
+        void EmitNibbles(bool starts)
+        {
+            bool[] started = [!starts, false, false];
+            for (int plane = 0; plane < 4; plane++)
+            {
+                for (int vector = 0; vector < 2; vector++)
+                {
+                    code.vmovdqu(Pairs(1, vector), __ymmword_ptr[codes + ((64 * plane) + (PairUnpacking.HalfBytes * vector))]);
+                }
+
+                for (int nibble = 0; nibble < 4; nibble++)
+                {
+                    int set = 0;
+                    for (int vector = 0; vector < 2; vector++)
+                    {
+                        set = unpacking.EmitNibble(nibble, Pairs(1, vector), Pairs(0, vector)) / 4;
+                    }
+
+                    products.Emit((2 * (plane + (nibble % 2 * 4))) + (nibble / 2), vector => Pairs(0, vector), starts: !started[set], set);
+                    started[set] = true;
+                }
+            }
+
+            products.EmitMerge(1, 4);
+            products.EmitMerge(2, 8);
+        }
+
+        static AssemblerRegisterYMM Pairs(int which, int vector) => new(Register.YMM8 + which - (2 * vector));
 
         void EmitMinimum(int half, AssemblerRegisterYMM minimum) => code.vcvtph2ps(minimum, __xmmword_ptr[scales + (32 + (16 * half))]);
 

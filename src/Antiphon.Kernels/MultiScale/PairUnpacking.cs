@@ -56,6 +56,34 @@ internal sealed class PairUnpacking(KernelAssembler kernel, CodeLayout layout)
         }
     }
 
+    /// <summary>Whether <see cref="EmitNibble"/> applies.</summary>
+    public bool HasNibbles => IsDirect && layout.LowBits == 4;
+
+    /// <summary>Emits code that loads the constants of <see cref="EmitNibble"/>.</summary>
+    public void EmitNibbleConstants()
+    {
+        code.vmovdqu(Words, Narrow(kernel.Words(_ => 0x000F)));
+        code.vmovdqu(LowMask, Narrow(kernel.Words(_ => 0x00F0)));
+        code.vmovdqu(HighMask, Narrow(kernel.Words(_ => 0x0F00)));
+    }
+
+    /// <summary>Emits code for pairs of the stored words, where each is four codes of four bits and nothing else.</summary>
+    /// <param name="nibble">Which of the four: their order is that of columns 0, 16, 1 and 17, or of the columns 2 behind these.</param>
+    /// <param name="words">Holds the stored words of eight rows.</param>
+    /// <param name="pairs">Receives the pairs.</param>
+    /// <returns>By how many bits they are shifted to the left: sums of those stay exact.</returns>
+    public int EmitNibble(int nibble, AssemblerRegisterYMM words, AssemblerRegisterYMM pairs)
+    {
+        if (nibble == 3)
+        {
+            code.vpsrlw(pairs, words, 12);
+            return 0;
+        }
+
+        code.vpand(pairs, words, nibble == 0 ? Words : nibble == 1 ? LowMask : HighMask);
+        return 4 * nibble;
+    }
+
     /// <summary>Emits code for a group of columns of eight rows.</summary>
     /// <param name="group">The group.</param>
     /// <param name="half">0 for the strip's first eight rows, 1 for the others.</param>
