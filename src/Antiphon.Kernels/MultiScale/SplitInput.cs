@@ -109,6 +109,12 @@ internal sealed unsafe class SplitInput : IDisposable
 
         // What a row of NaN holds must not reach the conversion to integers, which is undefined there.
         Vector512<float> keep = scale.Inverse == 0 ? Vector512<float>.Zero : Vector512<float>.AllBitsSet;
+        if (order == SplitOrder.Pairs)
+        {
+            SplitPairs(x, columns, scale, group, form, token);
+            return;
+        }
+
         int steps = CodeLayout.Steps(columns);
         byte* integers = group + (64 * token);
         int* sums32 = (int*)(group + form.Sums32At) + token;
@@ -128,15 +134,7 @@ internal sealed unsafe class SplitInput : IDisposable
             sums16[1] = -halves.GetUpper().ToScalar();
             *sums32 = sums16[0] + sums16[1];
             Vector512<short> both = Vector512.Narrow(first, second);
-            if (order == SplitOrder.Pairs)
-            {
-                both.Store((short*)integers);
-                for (short* four = (short*)integers; four < (short*)integers + 32; four += 4)
-                {
-                    (four[1], four[2]) = (four[2], four[1]);
-                }
-            }
-            else if (passes == 1)
+            if (passes == 1)
             {
                 Store(order == SplitOrder.Unsigned ? both + Vector512.Create((short)128) : both, integers);
                 Vector256<byte>.Zero.Store(integers + 32);
@@ -167,6 +165,52 @@ internal sealed unsafe class SplitInput : IDisposable
         // To nearest even; the instruction that converts does it too.
         static Vector512<int> Rounded(Vector512<float> values) =>
             Avx512F.IsSupported ? Avx512F.ConvertToVector512Int32(values) : Vector512.ConvertToInt32Native(Vector512.Round(values));
+    }
+
+    /// <summary>The integers of <see cref="SplitOrder.Pairs"/> and their sums, in vectors that processors without AVX-512 have.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SplitPairs(float* x, int columns, RowScale scale, byte* group, SplitForm form, int token)
+    {
+        Vector256<float> lift = Vector256.Create(scale.Lift);
+        Vector256<float> inverse = Vector256.Create(scale.Inverse);
+        Vector256<float> keep = scale.Inverse == 0 ? Vector256<float>.Zero : Vector256<float>.AllBitsSet;
+        int steps = CodeLayout.Steps(columns);
+        byte* integers = group + (64 * token);
+        int* sums32 = (int*)(group + form.Sums32At) + token;
+        int* sums16 = (int*)(group + form.Sums16At) + (2 * token);
+        for (int step = 0; step < steps; step++, integers += form.StepBytes, sums32 += form.Tokens, sums16 += 2 * form.Tokens)
+        {
+            int column = step * CodeLayout.TileColumns;
+            sums16[0] = -Sixteen(x + column, integers);
+            if (column + 16 < columns)
+            {
+                sums16[1] = -Sixteen(x + column + 16, integers + 32);
+            }
+            else
+            {
+                sums16[1] = 0;
+                Vector256<byte>.Zero.Store(integers + 32);
+            }
+
+            *sums32 = sums16[0] + sums16[1];
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        int Sixteen(float* from, byte* to)
+        {
+            Vector256<int> first = Rounded(Vector256.Load(from));
+            Vector256<int> second = Rounded(Vector256.Load(from + 8));
+            Vector256.Shuffle(Vector256.Narrow(first, second), Vector256.Create(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15)).Store((short*)to);
+            return Vector256.Sum(first + second);
+        }
+
+        // What the conversion does with them: to nearest even.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        Vector256<int> Rounded(Vector256<float> values)
+        {
+            values = (values & keep) * lift * inverse;
+            return Avx.IsSupported ? Avx.ConvertToVector256Int32(values) : Vector256.ConvertToInt32Native(Vector256.Round(values));
+        }
     }
 
     /// <summary>The digits of minus the sums of one token, which must have been split, of 8 blocks at a time.</summary>
