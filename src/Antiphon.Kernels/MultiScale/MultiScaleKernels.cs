@@ -221,6 +221,9 @@ public sealed class MultiScaleKernels : IDisposable
     /// <summary>Whether generated code multiplies pairs of 16 bits in vectors of 256, for want of dot products of bytes in vectors of 512.</summary>
     internal bool HasPairs { get; }
 
+    /// <summary>Whether such products are added to sums in one instruction (VPDPWSSD).</summary>
+    internal bool FusesPairs { get; init; } = CpuFeatures.Current.HasAvxVnni;
+
     internal GeneratedCode Tile(CodeLayout layout, int tokens) => shelf.Get(
         ref tile[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],
         (layout, tokens, Passes),
@@ -243,13 +246,13 @@ public sealed class MultiScaleKernels : IDisposable
 
     internal GeneratedCode PairStrip(CodeLayout layout, int tokens) => shelf.Get(
         ref pairStrip[(CodeLayout.Layouts.IndexOf(layout) * PairStripKernel.MaxTokens) + tokens - 1],
-        (layout, tokens, CpuFeatures.Current.HasAvxVnni),
-        static of => PairStripKernel.Generate(of.layout, of.tokens, of.HasAvxVnni));
+        (layout, tokens, FusesPairs),
+        static of => PairStripKernel.Generate(of.layout, of.tokens, of.FusesPairs));
 
     internal GeneratedCode PairPanel(CodeLayout layout, int tokens) => shelf.Get(
         ref pairPanel[(CodeLayout.Layouts.IndexOf(layout) * PairPanelKernel.MaxTokens) + tokens - 1],
-        (layout, tokens, CpuFeatures.Current.HasAvxVnni),
-        static of => PairPanelKernel.Generate(of.layout, of.tokens, of.HasAvxVnni));
+        (layout, tokens, FusesPairs),
+        static of => PairPanelKernel.Generate(of.layout, of.tokens, of.FusesPairs));
 
     internal GeneratedCode Dot(CodeLayout layout, int tokens) => shelf.Get(
         ref dot[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],

@@ -70,14 +70,15 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
             for (int vector = 0; vector < vectors; vector++)
             {
                 AssemblerRegisterYMM total = Total(vector, token, set);
-                if (fuses)
+                if (IsFused)
                 {
                     if (starts)
                     {
                         code.vpxor(total, total, total);
                     }
 
-                    code.vpdpwssd(total, Integers, weights(vector));
+                    // AVX-512 has the instruction too, in an encoding of its own.
+                    (CpuFeatures.Current.HasAvxVnni ? code.vex : code.evex).vpdpwssd(total, Integers, weights(vector));
                 }
                 else if (starts)
                 {
@@ -220,6 +221,9 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
             code.add(output, kernel.Argument(CodeArguments.OutputStrideField));
         }
     }
+
+    // It takes several cycles, which a few sums would wait for.
+    private bool IsFused => fuses && tokens > 2;
 
     private AssemblerRegisterYMM Other => Free(2);
 

@@ -24,6 +24,20 @@ public sealed unsafe class CodeMatrixTests
         }
     }
 
+    public static TheoryData<TensorFormat> Formats
+    {
+        get
+        {
+            TheoryData<TensorFormat> data = [];
+            foreach (CodeLayout layout in CodeLayout.Layouts)
+            {
+                data.Add(layout.Format);
+            }
+
+            return data;
+        }
+    }
+
     public static TheoryData<KernelTier> Tiers => [.. Enum.GetValues<KernelTier>()];
 
     [Theory]
@@ -95,6 +109,32 @@ public sealed unsafe class CodeMatrixTests
                         AssertSame(expected.AsSpan((i * rows) + 5, rows - 11), slice.AsSpan(i * (rows - 11), rows - 11));
                     }
                 }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void Pairs_that_are_added_by_one_instruction_give_the_defined_bits(TensorFormat format)
+    {
+        Assert.SkipUnless(CpuFeatures.Current.HasAvxVnni || CpuFeatures.Current.HasAvx512Vnni, "this processor does not have the instruction");
+        Random random = new((int)format);
+        int columns = 2 * Math.Max(64, format.BlockElements());
+        const int Rows = 37;
+        using ComputeTeam team = new(1);
+        using MultiScaleKernels kernels = new(KernelTier.Avx2) { FusesPairs = true };
+        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
+        using Activations x = new();
+        using Activations part = new();
+        RandomWeights.Fill(x, 70, columns, random);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, team);
+            float[] expected = Define(format, bytes, Rows, x, 2);
+            for (int count = 1; count <= 70; count++)
+            {
+                Copy(x, part, 0, count, out _);
+                AssertSame(expected.AsSpan(0, count * Rows), Multiply(matrix, part, Rows, team));
             }
         }
     }
