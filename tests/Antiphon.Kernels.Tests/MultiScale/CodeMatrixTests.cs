@@ -219,6 +219,61 @@ public sealed unsafe class CodeMatrixTests
 
     [Theory]
     [MemberData(nameof(TiersAndFormats))]
+    public void The_largest_codes_and_integers_overflow_nowhere(KernelTier tier, TensorFormat format)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        using ComputeTeam team = new(1);
+        CodeLayout layout = CodeLayout.Find(format)!;
+        int columns = 2 * format.BlockElements();
+        byte[] bytes = RandomWeights.Create(format, CodeLayout.StripRows, columns, new Random(5));
+        using NativeBuffer<byte> strip = new(layout.StripBytes(columns));
+        foreach (byte fill in (byte[])[0x00, 0x7F, 0x80, 0xFF])
+        {
+            fixed (byte* data = bytes)
+            {
+                CodePacker.Pack(layout, CodeLayout.StripRows, columns, data, strip.Pointer, team);
+            }
+
+            // Codes, and what multiplies the numbers of super-blocks.
+            new Span<byte>(strip.Pointer + layout.CodesAt(columns), CodeLayout.Steps(columns) * layout.TileBytes).Fill(fill);
+            for (int super = 0; super < CodeLayout.Steps(columns) / CodeLayout.SuperTiles && layout.HeaderBytes > 0; super++)
+            {
+                int multipliers = 64 * layout.SubScaleVectors;
+                new Span<byte>(strip.Pointer + ((super + 1) * layout.HeaderBytes) - multipliers, multipliers).Fill(fill);
+            }
+
+            CodeMatrix matrix = new(kernels, layout, CodeLayout.StripRows, columns, new PackedStrips(strip.Pointer, strip), 0);
+            foreach (int count in new[] { 1, 3, 7, 60 })
+            {
+                using Activations x = new();
+                x.Reset(count, columns);
+                for (int i = 0; i < count; i++)
+                {
+                    // All alike, or of the sign that makes most of half of the columns.
+                    for (int column = 0; column < columns; column++)
+                    {
+                        x.Row(i)[column] = (i % 3) switch { 0 => 1, 1 => -1, _ => column % 2 == 0 ? 1 : -1 };
+                    }
+                }
+
+                float[] expected = new float[count * CodeLayout.StripRows];
+                short[] integers = new short[columns];
+                for (int i = 0; i < count; i++)
+                {
+                    RowScale scale = SplitArithmetic.Split(new ReadOnlySpan<float>(x.Row(i), columns), 2, integers);
+                    for (int row = 0; row < CodeLayout.StripRows; row++)
+                    {
+                        expected[(i * CodeLayout.StripRows) + row] = SplitArithmetic.Dot(layout, strip.Pointer, columns, row, integers, scale);
+                    }
+                }
+
+                AssertSame(expected, Multiply(matrix, x, CodeLayout.StripRows, team));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
     public void Nothing_is_read_past_the_packed_weights(KernelTier tier, TensorFormat format)
     {
         using MultiScaleKernels kernels = Require(tier);
