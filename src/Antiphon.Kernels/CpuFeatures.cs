@@ -26,6 +26,7 @@ public sealed unsafe partial class CpuFeatures
             (int _, int _, int leaf7C, int leaf7D) = X86Base.CpuId(7, 0);
             int leaf71A = X86Base.CpuId(7, 1).Eax;
             HasAvxVnni = Bit(leaf71A, 4);
+            HasHalfConversion = Bit(X86Base.CpuId(1, 0).Ecx, 29);
             HasAvx512Vnni = avx512 && Bit(leaf7C, 11);
             HasAvx512Vbmi = avx512 && Bit(leaf7C, 1);
             HasAvx512BFloat16 = avx512 && Bit(leaf71A, 5);
@@ -51,6 +52,9 @@ public sealed unsafe partial class CpuFeatures
 
     /// <summary>Hardware threads this process may use: affinity mask and control group quota (rounded up) are respected.</summary>
     public int Cores { get; }
+
+    /// <summary>Conversion of half-precision numbers (F16C).</summary>
+    public bool HasHalfConversion { get; }
 
     /// <summary>Int8 dot products on 256-bit vectors (AVX-VNNI).</summary>
     public bool HasAvxVnni { get; }

@@ -14,7 +14,7 @@ public sealed record LanguageModelOptions
 
     /// <summary>
     /// How products with weight matrices are computed. Default: <see cref="MatrixPrecision.Fast"/>, which rounds to bfloat16 where this processor has the instructions for it, is
-    /// <see cref="MatrixPrecision.Int8"/> where it has those for integers alone,
+    /// <see cref="MatrixPrecision.Int8"/> where it has AVX2 but not those,
     /// and rearranges the weights while loading (about half a second per gigabyte on two threads); <see cref="MatrixPrecision.Exact"/> gives the same bits on every processor
     /// and loads at once; <see cref="MatrixPrecision.Int8"/> multiplies quantised weights as the integers they are, with the same bits on every processor, after rearranging them likewise.
     /// </summary>

@@ -11,7 +11,7 @@ internal sealed class PrecisionOption
     private readonly Option<MatrixPrecision?> precision = new("--precision")
     {
         Description = "exact: float32, with the same bits on every processor; fast (default): rounded to bfloat16 where this processor has machine code for it, "
-            + "as int8 where it has VNNI alone; "
+            + "as int8 where it has AVX2 but not the instructions for that; "
             + "int8: quantised weights stay integers and activations become 16-bit integers, the same bits on every processor, fastest for single answers; "
             + "w8a8: 8-bit activations, which is visibly less accurate",
         HelpName = "exact|fast|int8|w8a8",

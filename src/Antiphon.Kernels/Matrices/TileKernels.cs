@@ -1,4 +1,3 @@
-using System.Runtime.Intrinsics.X86;
 using Antiphon.Kernels.Jit;
 using Antiphon.Kernels.Packed;
 
@@ -48,7 +47,7 @@ internal sealed class TileKernels
     public static TileWeights Form(TensorFormat format) => format switch
     {
         TensorFormat.F32 => TileWeights.F32,
-        TensorFormat.F16 when X86Base.IsSupported && (X86Base.CpuId(1, 0).Ecx >> 29 & 1) != 0 => TileWeights.F16,
+        TensorFormat.F16 when CpuFeatures.Current.HasHalfConversion => TileWeights.F16,
         TensorFormat.BF16 => TileWeights.BF16,
         TensorFormat.Q8_0 => TileWeights.Q8_0,
         TensorFormat.Q4_0 => TileWeights.Q4_0,

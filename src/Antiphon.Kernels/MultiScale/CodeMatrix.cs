@@ -118,12 +118,13 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     internal override IInputForm? BeginInput(Activations x, ComputeTeam team)
     {
         // Whatever plan is chosen later, the plans for a number of tokens mostly read the same order; where not, the input is split once more.
-        x.Split.Begin(x, ProductPlan.For(kernels, ProductPlan.Class(x.Rows))[0].Order, kernels.Passes, Digits);
+        ProductPlan plan = ProductPlan.For(kernels, ProductPlan.Class(x.Rows))[0];
+        x.Split.Begin(x, plan.Order, kernels.Passes, Digits(plan));
         return x.Split;
     }
 
-    /// <summary>Which digits of the activations' sums its kernels read.</summary>
-    private int Digits => layout.HasSuperMinimum ? layout.SubBlocks : 0;
+    /// <summary>Which digits of the activations' sums a plan's kernels read.</summary>
+    private int Digits(ProductPlan plan) => layout.HasSuperMinimum && plan.Kind != ProductKind.Lanes ? layout.SubBlocks : 0;
 
     /// <summary>How to make the next product.</summary>
     /// <param name="tokens">Activation rows.</param>
@@ -167,7 +168,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return;
         }
 
-        x.Split.Prepare(x, plan.Order, kernels.Passes, Digits, team);
+        x.Split.Prepare(x, plan.Order, kernels.Passes, Digits(plan), team);
         long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {
@@ -207,6 +208,9 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 break;
             case ProductKind.Dot:
                 work.Kernel = kernels.Dot(layout, work.Tokens);
+                break;
+            case ProductKind.PairStrips or ProductKind.PairPanels:
+                work.PreparePairs();
                 break;
             default:
                 break;
@@ -322,7 +326,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
 
         /// <summary>Chunks are multiples of this: fewer strips would read the activations too often.</summary>
-        public readonly int StripsTogether => Kind switch { ProductKind.Strips => BlockProducts.MaxStrips, ProductKind.Panels => Panel, _ => 1 };
+        public readonly int StripsTogether => Kind switch { ProductKind.Strips => BlockProducts.MaxStrips, ProductKind.Panels or ProductKind.PairPanels => Panel, _ => 1 };
 
         private readonly long ScratchBytes => Kind switch
         {
@@ -330,15 +334,25 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             ProductKind.Panels => PanelKernel.ScratchBytes + (Panel * UnpackedBytes),
             ProductKind.Strips => StripKernel.ScratchBytes,
             ProductKind.Dot => DotKernel.ScratchBytes,
+            ProductKind.PairStrips => PairStripKernel.ScratchBytes,
+            ProductKind.PairPanels => PairPanelKernel.ScratchBytes + (Panel * UnpackedBytes),
             _ => new LaneStrip(Layout, Columns).ByteCount,
         };
 
         // One group uses unpacked strips once: they need not leave the first-level cache.
-        private readonly int Panel => Kind == ProductKind.Panels
-            ? (int)Math.Clamp(((long)PanelSize << 10) / UnpackedBytes / BlockProducts.MaxStrips, 1, 8) * BlockProducts.MaxStrips
-            : Groups > 1 ? PanelSize : 1;
+        private readonly int Panel => Kind switch
+        {
+            ProductKind.Panels => (int)Math.Clamp(((long)PanelSize << 10) / UnpackedBytes / BlockProducts.MaxStrips, 1, 8) * BlockProducts.MaxStrips,
+            ProductKind.PairPanels => (int)Math.Clamp(((long)PanelSize << 10) / UnpackedBytes, 1, 16),
+            _ => Groups > 1 ? PanelSize : 1,
+        };
 
-        private readonly long UnpackedBytes => new UnpackedStrip(Layout, Columns, Kind == ProductKind.Panels).ByteCount;
+        private readonly long UnpackedBytes => Kind == ProductKind.PairPanels
+            ? (new LaneStrip(Layout, Columns).ByteCount + 63) & ~63L
+            : new UnpackedStrip(Layout, Columns, Kind == ProductKind.Panels).ByteCount;
+
+        /// <summary>Tokens that the kernel for pairs multiplies at a time.</summary>
+        private readonly int PairTokens => Kind == ProductKind.PairStrips ? PairStripKernel.MaxTokens : PairPanelKernel.MaxTokens;
 
         public readonly void Execute(int first, int end, int worker)
         {
@@ -393,6 +407,12 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 case ProductKind.Strips:
                     RunStrips(weights, strips, output, stride, scratch);
                     break;
+                case ProductKind.PairStrips:
+                    RunPairStrips(weights, strips, aheadEnd, output, stride, scratch);
+                    break;
+                case ProductKind.PairPanels:
+                    RunPairPanels(weights, strips, aheadEnd, output, stride, scratch);
+                    break;
                 case ProductKind.Dot:
                     CodeArguments arguments = Arguments(0, weights, strips, output, stride);
                     arguments.AheadEnd = aheadEnd;
@@ -426,6 +446,77 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 }
             }
         }
+
+        /// <summary>Makes the kernels for pairs.</summary>
+        public readonly void PreparePairs()
+        {
+            for (int group = Math.Max(0, Groups - 2); group < Groups; group++)
+            {
+                int tokens = Form(group).Tokens;
+                int parts = TokenGroups.CountOf(tokens, PairTokens);
+                for (int part = 0; part < parts; part++)
+                {
+                    Pairs(TokenGroups.StartOf(part + 1, parts, tokens) - TokenGroups.StartOf(part, parts, tokens));
+                }
+            }
+        }
+
+        /// <summary>All strips at once where one kernel takes all tokens, else one at a time, which the others then meet in the cache.</summary>
+        private readonly void RunPairStrips(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        {
+            int count = Tokens <= PairTokens ? strips : 1;
+            for (int strip = 0; strip < strips; strip += count, weights += count * StripBytes, output += count * CodeLayout.StripRows)
+            {
+                RunPairs(weights, count, StripBytes, null, aheadEnd, output, stride, scratch);
+            }
+        }
+
+        /// <summary>As <see cref="RunPanels"/>.</summary>
+        private readonly void RunPairPanels(byte* weights, int strips, byte* aheadEnd, float* output, int stride, byte* scratch)
+        {
+            byte* unpacked = scratch + PairPanelKernel.ScratchBytes;
+            for (int strip = 0; strip < strips; strip += Panel, output += Panel * CodeLayout.StripRows)
+            {
+                int count = Math.Min(Panel, strips - strip);
+                for (int i = 0; i < count; i++, weights += StripBytes)
+                {
+                    LaneStrip.Unpack(Layout, Columns, weights, unpacked + (i * UnpackedBytes));
+                }
+
+                byte* end = (byte*)Math.Min((nuint)aheadEnd, (nuint)(weights + (Panel * StripBytes)));
+                RunPairs(unpacked, count, UnpackedBytes, weights, end, output, stride, scratch);
+            }
+        }
+
+        /// <summary>Some strips times all tokens, a few tokens at a time.</summary>
+        private readonly void RunPairs(byte* weights, int strips, long stripBytes, byte* ahead, byte* aheadEnd, float* output, int stride, byte* scratch)
+        {
+            for (int group = 0; group < Groups; group++)
+            {
+                SplitForm form = Form(group);
+                int parts = TokenGroups.CountOf(form.Tokens, PairTokens);
+                for (int part = 0; part < parts; part++)
+                {
+                    int first = TokenGroups.StartOf(part, parts, form.Tokens);
+                    CodeArguments arguments = Arguments(group, weights, strips, output + ((((long)group * SplitForm.GroupTokens) + first) * stride), stride);
+                    arguments.StripBytes = (nint)stripBytes;
+                    arguments.Scratch = scratch;
+                    arguments.Ahead = ahead;
+                    arguments.AheadEnd = aheadEnd;
+                    arguments.InputStep = form.StepBytes;
+                    arguments.SumsStep = arguments.InputStep / 16 * Layout.SubBlocks;
+                    arguments.DigitsStep = arguments.InputStep / 2 * Layout.SubBlocks;
+                    arguments.Input += 64 * first;
+                    arguments.Sums += 4 * Layout.SubBlocks * first;
+                    arguments.Digits += 32 * Layout.SubBlocks * first;
+                    arguments.Factors += 8 * first;
+                    Pairs(TokenGroups.StartOf(part + 1, parts, form.Tokens) - first).Run(&arguments);
+                    ahead = arguments.Ahead;
+                }
+            }
+        }
+
+        private readonly GeneratedCode Pairs(int tokens) => Kind == ProductKind.PairStrips ? Kernels.PairStrip(Layout, tokens) : Kernels.PairPanel(Layout, tokens);
 
         /// <summary>A few strips at a time. A second group meets them in the cache.</summary>
         private readonly void RunStrips(byte* weights, int strips, float* output, int stride, byte* scratch)

@@ -126,6 +126,7 @@ internal readonly struct LaneStrip
     }
 
     /// <summary>The scales of all blocks of a super-block, each in its tile, and the minimums.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static unsafe void UnpackSuper(CodeLayout layout, byte* header, byte* tiles, int tileBytes, byte* minimums)
     {
         bool sixes = layout.Scales is CodeScales.SuperSixes or CodeScales.SuperSixesWithMinimum;

@@ -22,6 +22,8 @@ public sealed class MultiScaleKernels : IDisposable
     private readonly GeneratedCode?[] strip;
     private readonly GeneratedCode?[] panel;
     private readonly GeneratedCode?[] unpack;
+    private readonly GeneratedCode?[] pairStrip;
+    private readonly GeneratedCode?[] pairPanel;
 
     /// <summary>The kernels for a tier.</summary>
     /// <param name="tier">The tier; null: <see cref="CpuFeatures.DefaultTier"/>.</param>
@@ -40,7 +42,10 @@ public sealed class MultiScaleKernels : IDisposable
         strip = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * StripKernel.MaxTokens];
         panel = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * BlockProducts.MaxTokens];
         unpack = new GeneratedCode?[CodeLayout.Layouts.Length];
-        if (Tier < KernelTier.Avx512 || !CpuFeatures.Current.HasAvx512Vnni)
+        pairStrip = new GeneratedCode?[CodeLayout.Layouts.Length * PairStripKernel.MaxTokens];
+        pairPanel = new GeneratedCode?[CodeLayout.Layouts.Length * PairPanelKernel.MaxTokens];
+        HasPairs = Tier == KernelTier.Avx2 || (Tier == KernelTier.Avx512 && !CpuFeatures.Current.HasAvx512Vnni);
+        if (Tier == KernelTier.Portable || !CpuFeatures.Current.HasHalfConversion)
         {
             return;
         }
@@ -96,6 +101,8 @@ public sealed class MultiScaleKernels : IDisposable
                 AddStrips("multiply integers", format, StripKernel.MaxTokens, "", strip, i);
                 AddStrips("multiply unpacked integers", format, BlockProducts.MaxTokens, " at a time", panel, i);
                 Add("unpack integers", format, "any", unpack[i]);
+                AddPairs("multiply integers", format, pairStrip, i, PairStripKernel.MaxTokens);
+                AddPairs("multiply unpacked integers", format, pairPanel, i, PairPanelKernel.MaxTokens);
             }
 
             return list;
@@ -108,11 +115,19 @@ public sealed class MultiScaleKernels : IDisposable
                 }
             }
 
+            void AddPairs(string operation, TensorFormat format, GeneratedCode?[] kernels, int layout, int maxTokens)
+            {
+                for (int tokens = 1; tokens <= maxTokens; tokens++)
+                {
+                    Add(operation, format, $"16 rows, {tokens} tokens at a time", kernels[(layout * maxTokens) + tokens - 1]);
+                }
+            }
+
             void Add(string operation, TensorFormat? format, string shape, GeneratedCode? code)
             {
                 if (code is not null)
                 {
-                    list.Add(new GeneratedKernel(operation, format, shape, Tier, code.Length));
+                    list.Add(new GeneratedKernel(operation, format, shape, HasPairs ? KernelTier.Avx2 : Tier, code.Length));
                 }
             }
         }
@@ -168,6 +183,14 @@ public sealed class MultiScaleKernels : IDisposable
     {
         foreach (CodeLayout layout in formats.Distinct().Select(CodeLayout.Find).OfType<CodeLayout>().Where(_ => IsGenerated))
         {
+            if (HasPairs)
+            {
+                PairStrip(layout, 1);
+                PairPanel(layout, PairPanelKernel.MaxTokens);
+                PairPanel(layout, PairPanelKernel.MaxTokens - 1);
+                continue;
+            }
+
             if (HasTiles)
             {
                 Dot(layout, 1);
@@ -187,13 +210,19 @@ public sealed class MultiScaleKernels : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => shelf.Free([.. dot, .. tile, .. strip, .. panel, .. unpack]);
+    public void Dispose() => shelf.Free([.. dot, .. tile, .. strip, .. panel, .. unpack, .. pairStrip, .. pairPanel]);
 
     /// <summary>Chooses among kernels with the same bits, or null.</summary>
     internal KernelTuning? Tuning { get; }
 
     /// <summary>Whether groups of tokens are multiplied in AMX tiles.</summary>
     internal bool HasTiles { get; }
+
+    /// <summary>Whether generated code multiplies pairs of 16 bits in vectors of 256, for want of dot products of bytes in vectors of 512.</summary>
+    internal bool HasPairs { get; }
+
+    /// <summary>Whether such products are added to sums in one instruction (VPDPWSSD).</summary>
+    internal bool FusesPairs { get; init; } = CpuFeatures.Current.HasAvxVnni;
 
     internal GeneratedCode Tile(CodeLayout layout, int tokens) => shelf.Get(
         ref tile[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],
@@ -214,6 +243,16 @@ public sealed class MultiScaleKernels : IDisposable
         ref panel[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * BlockProducts.MaxTokens) + tokens - 1],
         (layout, strips, tokens, Passes),
         static of => PanelKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
+
+    internal GeneratedCode PairStrip(CodeLayout layout, int tokens) => shelf.Get(
+        ref pairStrip[(CodeLayout.Layouts.IndexOf(layout) * PairStripKernel.MaxTokens) + tokens - 1],
+        (layout, tokens, FusesPairs),
+        static of => PairStripKernel.Generate(of.layout, of.tokens, of.FusesPairs));
+
+    internal GeneratedCode PairPanel(CodeLayout layout, int tokens) => shelf.Get(
+        ref pairPanel[(CodeLayout.Layouts.IndexOf(layout) * PairPanelKernel.MaxTokens) + tokens - 1],
+        (layout, tokens, FusesPairs),
+        static of => PairPanelKernel.Generate(of.layout, of.tokens, of.FusesPairs));
 
     internal GeneratedCode Dot(CodeLayout layout, int tokens) => shelf.Get(
         ref dot[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],

@@ -6,6 +6,12 @@ internal enum ProductKind
     /// <summary>In C#.</summary>
     Lanes,
 
+    /// <summary><see cref="PairStripKernel"/>.</summary>
+    PairStrips,
+
+    /// <summary><see cref="PairPanelKernel"/>.</summary>
+    PairPanels,
+
     /// <summary><see cref="DotKernel"/>.</summary>
     Dot,
 
@@ -25,6 +31,9 @@ internal enum ProductKind
 internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
 {
     private static readonly ProductPlan[] InLanes = [new(ProductKind.Lanes)];
+    private static readonly ProductPlan[] OnlyPairStrips = [new(ProductKind.PairStrips)];
+    private static readonly ProductPlan[] PairStripsFirst = [new(ProductKind.PairStrips), .. Sized(ProductKind.PairPanels, 256, 64)];
+    private static readonly ProductPlan[] PairPanelsFirst = [.. Sized(ProductKind.PairPanels, 256, 64, 128, 512), new(ProductKind.PairStrips)];
     private static readonly ProductPlan[] StripsFirst = [new(ProductKind.Strips), new(ProductKind.Dot)];
     private static readonly ProductPlan[] StripsBeforePanels = [new(ProductKind.Strips), .. Sized(ProductKind.Panels, 512, 256)];
     private static readonly ProductPlan[] PanelsFirst = [.. Sized(ProductKind.Panels, 512, 128, 256, 768, 1024), new(ProductKind.Strips)];
@@ -45,6 +54,7 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     public static ProductPlan[] For(MultiScaleKernels kernels, int index) => (kernels.IsGenerated, kernels.HasTiles, index) switch
     {
         (false, _, _) => InLanes,
+        _ when kernels.HasPairs => index switch { <= 4 => OnlyPairStrips, <= 6 => PairStripsFirst, _ => PairPanelsFirst },
         (_, true, <= 4) => DotBeforeTiles,
         (_, true, 5) => TilesFirst,
         (_, true, _) => OnlyTiles,
@@ -56,7 +66,7 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     /// <summary>The order of split activations that the kernel reads.</summary>
     public SplitOrder Order => Kind switch
     {
-        ProductKind.Lanes => SplitOrder.Pairs,
+        ProductKind.Lanes or ProductKind.PairStrips or ProductKind.PairPanels => SplitOrder.Pairs,
         ProductKind.Strips or ProductKind.Panels => SplitOrder.Unsigned,
         _ => SplitOrder.Bytes,
     };
@@ -64,7 +74,8 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     /// <inheritdoc/>
     public override string ToString() => Kind switch
     {
-        ProductKind.Panels => $"panels of {Panel} KiB",
+        ProductKind.PairStrips => "strips",
+        ProductKind.Panels or ProductKind.PairPanels => $"panels of {Panel} KiB",
         ProductKind.Tiles => $"tiles, {Panel} strips",
         _ => Kind.ToString().ToLowerInvariant(),
     };

@@ -120,7 +120,15 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
             for (int row = 0; row < count; row++)
             {
                 float* values = x + ((long)row * stride) + (step * CodeLayout.TileColumns);
-                SplitTile(values, (step * CodeLayout.TileColumns) + 16 < columns, scales[row], order, passes, integers + (64 * row), sums16 + (2 * row), sums32 + row);
+                bool whole = (step * CodeLayout.TileColumns) + 16 < columns;
+                if (order == SplitOrder.Pairs)
+                {
+                    SplitPairs(values, whole, scales[row], integers + (64 * row), sums16 + (2 * row), sums32 + row);
+                }
+                else
+                {
+                    SplitBytes(values, whole, scales[row], order, passes, integers + (64 * row), sums16 + (2 * row), sums32 + row);
+                }
             }
         }
     }
@@ -146,7 +154,7 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void SplitTile(float* x, bool whole, in RowScale scale, SplitOrder order, int passes, byte* integers, int* sums16, int* sums32)
+    private static void SplitBytes(float* x, bool whole, in RowScale scale, SplitOrder order, int passes, byte* integers, int* sums16, int* sums32)
     {
         Vector512<float> lift = Vector512.Create(scale.Lift);
         Vector512<float> inverse = Vector512.Create(scale.Inverse);
@@ -165,15 +173,7 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
         sums16[1] = -halves.GetUpper().ToScalar();
         *sums32 = sums16[0] + sums16[1];
         Vector512<short> both = Vector512.Narrow(first, second);
-        if (order == SplitOrder.Pairs)
-        {
-            both.Store((short*)integers);
-            for (short* four = (short*)integers; four < (short*)integers + 32; four += 4)
-            {
-                (four[1], four[2]) = (four[2], four[1]);
-            }
-        }
-        else if (passes == 1)
+        if (passes == 1)
         {
             Store(order == SplitOrder.Unsigned ? both + Vector512.Create((short)128) : both, integers);
             Vector256<byte>.Zero.Store(integers + 32);
@@ -203,6 +203,44 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
         // To nearest even; the instruction that converts does it too.
         static Vector512<int> Rounded(Vector512<float> values) =>
             Avx512F.IsSupported ? Avx512F.ConvertToVector512Int32(values) : Vector512.ConvertToInt32Native(Vector512.Round(values));
+    }
+
+    /// <summary>The integers of <see cref="SplitOrder.Pairs"/> and their sums, in vectors that processors without AVX-512 have.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void SplitPairs(float* x, bool whole, in RowScale scale, byte* integers, int* sums16, int* sums32)
+    {
+        Vector256<float> lift = Vector256.Create(scale.Lift);
+        Vector256<float> inverse = Vector256.Create(scale.Inverse);
+        Vector256<float> keep = Vector256.Create(scale.Inverse == 0 ? 0 : -1).AsSingle();
+        sums16[0] = -Sixteen(x, integers);
+        if (whole)
+        {
+            sums16[1] = -Sixteen(x + 16, integers + 32);
+        }
+        else
+        {
+            sums16[1] = 0;
+            Vector256<byte>.Zero.Store(integers + 32);
+        }
+
+        *sums32 = sums16[0] + sums16[1];
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        int Sixteen(float* from, byte* to)
+        {
+            Vector256<int> first = Rounded(Vector256.Load(from));
+            Vector256<int> second = Rounded(Vector256.Load(from + 8));
+            Vector256.Shuffle(Vector256.Narrow(first, second), Vector256.Create(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15)).Store((short*)to);
+            return Vector256.Sum(first + second);
+        }
+
+        // What the conversion does with them: to nearest even.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        Vector256<int> Rounded(Vector256<float> values)
+        {
+            values = (values & keep) * lift * inverse;
+            return Avx.IsSupported ? Avx.ConvertToVector256Int32(values) : Vector256.ConvertToInt32Native(Vector256.Round(values));
+        }
     }
 
     /// <summary>The digits of minus the sums of one token, which must have been split, of 8 blocks at a time.</summary>

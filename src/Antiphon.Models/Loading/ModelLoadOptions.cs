@@ -54,8 +54,8 @@ public enum MatrixPrecision
 
     /// <summary>
     /// The fastest way that this processor has machine code for, which is generated for it; the weights are rearranged while loading. With AVX-512 and bfloat16 dot products: weights and
-    /// activations rounded to bfloat16, sums in float32. With AVX-512 and dot products of bytes (VNNI) alone: as <see cref="Int8"/>. Several times
-    /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where neither applies (other processors, a format without packed form or
+    /// activations rounded to bfloat16, sums in float32. With AVX2 but not those: as <see cref="Int8"/>. Several times
+    /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where neither applies (other processors, no permission to generate code, a format without packed form or
     /// integer codes, routers of experts), the exact path stays. Attention likewise: on AMX, without soft-cap and latent vectors.
     /// </summary>
     Fast,

@@ -24,6 +24,20 @@ public sealed unsafe class CodeMatrixTests
         }
     }
 
+    public static TheoryData<TensorFormat> Formats
+    {
+        get
+        {
+            TheoryData<TensorFormat> data = [];
+            foreach (CodeLayout layout in CodeLayout.Layouts)
+            {
+                data.Add(layout.Format);
+            }
+
+            return data;
+        }
+    }
+
     public static TheoryData<KernelTier> Tiers => [.. Enum.GetValues<KernelTier>()];
 
     [Theory]
@@ -100,6 +114,32 @@ public sealed unsafe class CodeMatrixTests
     }
 
     [Theory]
+    [MemberData(nameof(Formats))]
+    public void Pairs_that_are_added_by_one_instruction_give_the_defined_bits(TensorFormat format)
+    {
+        Assert.SkipUnless(CpuFeatures.Current.HasAvxVnni || CpuFeatures.Current.HasAvx512Vnni, "this processor does not have the instruction");
+        Random random = new((int)format);
+        int columns = 2 * Math.Max(64, format.BlockElements());
+        const int Rows = 37;
+        using ComputeTeam team = new(1);
+        using MultiScaleKernels kernels = new(KernelTier.Avx2) { FusesPairs = true };
+        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
+        using Activations x = new();
+        using Activations part = new();
+        RandomWeights.Fill(x, 70, columns, random);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, team);
+            float[] expected = Define(format, bytes, Rows, x, 2);
+            for (int count = 1; count <= 70; count++)
+            {
+                Copy(x, part, 0, count, out _);
+                AssertSame(expected.AsSpan(0, count * Rows), Multiply(matrix, part, Rows, team));
+            }
+        }
+    }
+
+    [Theory]
     [MemberData(nameof(TiersAndFormats))]
     public void Tuning_tries_every_plan_and_changes_no_bit(KernelTier tier, TensorFormat format)
     {
@@ -133,7 +173,7 @@ public sealed unsafe class CodeMatrixTests
             }
         }
 
-        Assert.Equal(kernels.IsGenerated ? ProductPlan.Classes : 0, tuning.Operations.Count(o => o.Choice is not null));
+        Assert.Equal(Enumerable.Range(0, ProductPlan.Classes).Count(index => ProductPlan.For(kernels, index).Length > 1), tuning.Operations.Count(o => o.Choice is not null));
     }
 
     [Theory]
@@ -173,6 +213,61 @@ public sealed unsafe class CodeMatrixTests
 
                 Assert.Throws<ArgumentOutOfRangeException>(() => matrix.Slice(1, 70));
                 Assert.Throws<ArgumentOutOfRangeException>(() => matrix.Slice(-1, 1));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TiersAndFormats))]
+    public void The_largest_codes_and_integers_overflow_nowhere(KernelTier tier, TensorFormat format)
+    {
+        using MultiScaleKernels kernels = Require(tier);
+        using ComputeTeam team = new(1);
+        CodeLayout layout = CodeLayout.Find(format)!;
+        int columns = 2 * format.BlockElements();
+        byte[] bytes = RandomWeights.Create(format, CodeLayout.StripRows, columns, new Random(5));
+        using NativeBuffer<byte> strip = new(layout.StripBytes(columns));
+        foreach (byte fill in (byte[])[0x00, 0x7F, 0x80, 0xFF])
+        {
+            fixed (byte* data = bytes)
+            {
+                CodePacker.Pack(layout, CodeLayout.StripRows, columns, data, strip.Pointer, team);
+            }
+
+            // Codes, and what multiplies the numbers of super-blocks.
+            new Span<byte>(strip.Pointer + layout.CodesAt(columns), CodeLayout.Steps(columns) * layout.TileBytes).Fill(fill);
+            for (int super = 0; super < CodeLayout.Steps(columns) / CodeLayout.SuperTiles && layout.HeaderBytes > 0; super++)
+            {
+                int multipliers = 64 * layout.SubScaleVectors;
+                new Span<byte>(strip.Pointer + ((super + 1) * layout.HeaderBytes) - multipliers, multipliers).Fill(fill);
+            }
+
+            CodeMatrix matrix = new(kernels, layout, CodeLayout.StripRows, columns, new PackedStrips(strip.Pointer, strip), 0);
+            foreach (int count in new[] { 1, 3, 7, 60 })
+            {
+                using Activations x = new();
+                x.Reset(count, columns);
+                for (int i = 0; i < count; i++)
+                {
+                    // All alike, or of the sign that makes most of half of the columns.
+                    for (int column = 0; column < columns; column++)
+                    {
+                        x.Row(i)[column] = (i % 3) switch { 0 => 1, 1 => -1, _ => column % 2 == 0 ? 1 : -1 };
+                    }
+                }
+
+                float[] expected = new float[count * CodeLayout.StripRows];
+                short[] integers = new short[columns];
+                for (int i = 0; i < count; i++)
+                {
+                    RowScale scale = SplitArithmetic.Split(new ReadOnlySpan<float>(x.Row(i), columns), 2, integers);
+                    for (int row = 0; row < CodeLayout.StripRows; row++)
+                    {
+                        expected[(i * CodeLayout.StripRows) + row] = SplitArithmetic.Dot(layout, strip.Pointer, columns, row, integers, scale);
+                    }
+                }
+
+                AssertSame(expected, Multiply(matrix, x, CodeLayout.StripRows, team));
             }
         }
     }
