@@ -13,7 +13,6 @@ internal sealed class TileDecoder
     private readonly KernelAssembler kernel;
     private readonly Assembler code;
     private readonly bool narrow;
-    private readonly bool permutesBytes;
     private readonly AssemblerRegister64 w;
     private readonly AssemblerRegister64 row1;
     private readonly AssemblerRegister64 row3;
@@ -30,7 +29,7 @@ internal sealed class TileDecoder
     {
         this.kernel = kernel;
         this.narrow = narrow;
-        permutesBytes = !narrow && CpuFeatures.Current.HasAvx512Vbmi;
+        IsCheap = DecodesCheaply(form, narrow);
         this.w = w;
         code = kernel.Code;
         Form = form;
@@ -74,6 +73,12 @@ internal sealed class TileDecoder
     /// <summary>Whether rows are whole blocks with scales.</summary>
     public bool HasFactors => FactorsOfBlock > 0;
 
+    /// <summary>See <see cref="DecodesCheaply"/>.</summary>
+    public bool IsCheap { get; }
+
+    /// <summary>Whether sixteen values cost one instruction, so that a panel of them is not worth its place in the first-level cache.</summary>
+    public static bool DecodesCheaply(TileWeights form, bool narrow) => form == TileWeights.BF16 && !narrow && CpuFeatures.Current.HasAvx512Vbmi;
+
     // What the codes of a format are too large by.
     private uint Offset => Form switch
     {
@@ -85,7 +90,7 @@ internal sealed class TileDecoder
     /// <summary>What comes once, at the start.</summary>
     public void EmitBegin()
     {
-        if (Form == TileWeights.BF16 && permutesBytes)
+        if (IsCheap)
         {
             // One permutation takes a number to the upper half of its float and clears the lower. (That of words takes three times as long as that of bytes.)
             code.vmovdqu8(zmm30, kernel.Bytes(i => (i / 4 * 2) + (i % 2)));
@@ -134,7 +139,7 @@ internal sealed class TileDecoder
     {
         switch (Form)
         {
-            case TileWeights.BF16 when steps == 1 || !permutesBytes:
+            case TileWeights.BF16 when steps == 1 || !IsCheap:
                 code.vpmovzxwd(values, __ymmword_ptr[At(row, 32 * step)]);
                 code.vpslld(values, values, 16);
                 break;
