@@ -5,7 +5,8 @@ namespace Antiphon.Kernels;
 /// <summary>The product of a weight matrix with some activation rows, cut into chunks of weight rows.</summary>
 /// <remarks>
 /// Up to 32 activation rows, weights in a form that generated code reads: a few weight rows at a time pass by once, and the first group of tokens
-/// decodes them for the others. What comes next is fetched meanwhile.
+/// decodes them for the others. What comes next is fetched meanwhile. Where decoding is cheap, every group decodes for itself, some more rows at a time: then its
+/// input alone has to stay in the first-level cache.
 /// Other weights, and single tokens of quantised ones: for one or two activation rows, four weight rows at a time are decoded in registers, if their format has a kernel for that; for a batch,
 /// in pieces that stay in the first-level cache, and every group of tokens passes over them.
 /// A prompt: a panel of weight rows is decoded into the second-level cache, and every group of tokens stays in the first while the panel passes by.
@@ -30,6 +31,9 @@ internal unsafe struct MatrixProduct<T>
 
     // Of a batch's input, so much passes by at once: it stays in the first-level cache beside a tile of weights.
     private const int BatchBytes = 32 * 1024;
+
+    // The same of a single group that passes by alone.
+    private const int GroupColumns = 1024;
 
     // Rows whose scales are prepared together before a single group of tokens passes over them.
     private const int StreamBytes = 16 * 1024;
@@ -120,12 +124,13 @@ internal unsafe struct MatrixProduct<T>
     {
         RowKernels format = weights.Kernels;
         bool isBatch = x.Groups.Count > 1;
-        int width = isBatch ? BatchColumns : x.Stride;
+        int together = isBatch && TileDecoder.DecodesCheaply(form, typeof(T) == typeof(Lanes256)) ? 1 : x.Groups.Count;
+        int width = !isBatch ? x.Stride : together == 1 ? GroupColumns : BatchColumns;
         int blockRows = isBatch ? BatchRows : format.Prepare is null ? end - first : (int)Math.Max(TileRows, StreamBytes / weights.RowBytes & -TileRows);
         blockRows = Math.Min(blockRows, end - first);
         int rowFactors = format.Prepare is null ? 0 : weights.Columns / format.BlockColumns * format.BlockFactors;
         long sums = (long)blockRows * x.Rows * Lanes;
-        long panel = isBatch ? TileRows * width : 0;
+        long panel = together > 1 ? TileRows * width : 0;
         float* scratch = (float*)team.Scratch(worker, sizeof(float) * (sums + panel + format.FactorCount(checked(blockRows * weights.Columns))));
         float* factors = scratch + sums + panel;
         TileArguments arguments = new()
@@ -145,14 +150,17 @@ internal unsafe struct MatrixProduct<T>
             }
 
             FetchBehind(row, rows, first, end, &arguments);
-            for (int column = 0; column < x.Stride; column += width)
+            for (int group = 0; group < x.Groups.Count; group += together)
             {
-                arguments.Weights = weights.Source(row, column);
-                arguments.Factors = factors + (rowFactors == 0 ? 0 : column / format.BlockColumns * format.BlockFactors);
-                arguments.Steps = Math.Min(width, x.Stride - column) / Lanes;
-                arguments.Add = column;
-                Run(0, x.Groups.Count, column, row, rows, form, null, &arguments);
-                arguments.Ahead = (byte*)arguments.Ahead + (arguments.AheadStep * Fetches(rows, arguments.Steps));
+                for (int column = 0; column < x.Stride; column += width)
+                {
+                    arguments.Weights = weights.Source(row, column);
+                    arguments.Factors = factors + (rowFactors == 0 ? 0 : column / format.BlockColumns * format.BlockFactors);
+                    arguments.Steps = Math.Min(width, x.Stride - column) / Lanes;
+                    arguments.Add = column;
+                    Run(group, together, column, row, rows, form, null, &arguments);
+                    arguments.Ahead = (byte*)arguments.Ahead + (arguments.AheadStep * Fetches(rows, arguments.Steps, together));
+                }
             }
         }
     }
@@ -185,7 +193,7 @@ internal unsafe struct MatrixProduct<T>
 
                     Run(0, x.Groups.Count, column, row + r, some, TileWeights.Panel, room, &arguments);
                     arguments.Sums += tileSums;
-                    arguments.Ahead = (byte*)arguments.Ahead + (arguments.AheadStep * Fetches(some, arguments.Steps));
+                    arguments.Ahead = (byte*)arguments.Ahead + (arguments.AheadStep * Fetches(some, arguments.Steps, x.Groups.Count));
                 }
             }
         }
@@ -204,12 +212,12 @@ internal unsafe struct MatrixProduct<T>
         int next = row + rows < end ? row + rows : first + (team.Size * chunkRows);
         arguments->Ahead = isBatch ? weights.Data + (next * weights.RowBytes)
             : weights.Data + (row * weights.RowBytes) + Math.Max(rows * weights.RowBytes, 4096);
-        arguments->AheadStep = isBatch ? rows * weights.RowBytes / Math.Max(1, Fetches(rows, x.Stride / Lanes)) : 0;
+        arguments->AheadStep = isBatch ? rows * weights.RowBytes / Math.Max(1, Fetches(rows, x.Stride / Lanes, x.Groups.Count)) : 0;
     }
 
-    /// <summary>How often all groups of tokens together fetch something while they pass over some rows and steps.</summary>
-    private readonly long Fetches(int rows, long steps) =>
-        (rows + TileRows - 1) / TileRows * x.Groups.Count * steps * (typeof(T) == typeof(Lanes256) ? 2 : 1);
+    /// <summary>How often some groups of tokens together fetch something while they pass over some rows and steps.</summary>
+    private static long Fetches(int rows, long steps, int groups) =>
+        (rows + TileRows - 1) / TileRows * groups * steps * (typeof(T) == typeof(Lanes256) ? 2 : 1);
 
     private readonly void MultiplyPanel(int first, int end, int worker)
     {

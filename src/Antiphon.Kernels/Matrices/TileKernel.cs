@@ -53,6 +53,9 @@ internal sealed class TileKernel
     // Float32 rows are as good as a panel.
     private bool ReadsPanel => decoder.Form == TileWeights.Panel || (group > 0 && decoder.Form != TileWeights.F32);
 
+    // Of what a group reads once more; no panel is written then.
+    private AssemblerRegister64 Next => panel;
+
     private bool WritesPanel => group == 0 && groups > 1 && decoder.Form is not (TileWeights.Panel or TileWeights.F32);
 
     /// <summary>Most tokens in a group: what fits in the registers beside the weights and an input.</summary>
@@ -97,8 +100,8 @@ internal sealed class TileKernel
 
         if (groups == 1 && !decoder.HasFactors && decoder.Form != TileWeights.Panel)
         {
-            code.mov(ahead, weights);
-            code.add(ahead, kernel.Argument(TileArguments.TileBytesField));
+            code.mov(Next, weights);
+            code.add(Next, kernel.Argument(TileArguments.TileBytesField));
         }
 
         // The group's input, and in it the first of these columns.
@@ -243,14 +246,13 @@ internal sealed class TileKernel
     // What comes next is fetched evenly all the time, so that memory and multiplication both keep busy.
     private void EmitFetch(int half, int step, int steps, int bytes, bool isPanel)
     {
-        if (groups > 1)
+        if (groups > 1 || decoder.IsCheap)
         {
             code.prefetcht1(__byte_ptr[ahead]);
             code.add(ahead, kernel.Argument(TileArguments.AheadStepField));
-            return;
         }
 
-        if (isPanel)
+        if (isPanel || groups > 1)
         {
             return;
         }
@@ -262,13 +264,13 @@ internal sealed class TileKernel
             {
                 for (int line = 0; line < bytes; line += 64)
                 {
-                    code.prefetcht0(__byte_ptr[decoder.RowOf(ahead, row) + line]);
+                    code.prefetcht0(__byte_ptr[decoder.RowOf(Next, row) + line]);
                 }
             }
 
             if (half == 0 && step == steps - 1)
             {
-                code.add(ahead, bytes);
+                code.add(Next, bytes);
             }
 
             return;
