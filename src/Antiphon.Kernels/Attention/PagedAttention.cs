@@ -16,6 +16,12 @@ namespace Antiphon.Kernels;
 /// </remarks>
 public sealed unsafe class PagedAttention : IDisposable
 {
+    /// <summary>Greatest magnitude of a cached key's integers.</summary>
+    public const int KeyLimit = IntegerArithmetic.KeyLimit;
+
+    /// <summary>Greatest magnitude of a cached value's integers.</summary>
+    public const int ValueLimit = IntegerArithmetic.ValueLimit;
+
     private readonly KernelTier tier;
     private readonly TiledAttention? tiled;
     private readonly IntegerShelf? integers;
