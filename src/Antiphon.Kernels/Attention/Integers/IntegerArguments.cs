@@ -36,24 +36,40 @@ internal unsafe struct ScoreArguments
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct ValueArguments
 {
-    public const int WeightsField = 0;
-    public const int ValuesField = 1;
-    public const int UnitsField = 2;
-    public const int OutputsField = 3;
-    public const int CountField = 4;
+    public const int ScoresField = 0;
+    public const int FactorsField = 1;
+    public const int ShiftsField = 2;
+    public const int SumsField = 3;
+    public const int ValueScalesField = 4;
+    public const int ScratchField = 5;
+    public const int ValuesField = 6;
+    public const int OutputsField = 7;
+    public const int CountField = 8;
 
-    /// <summary>Pairs of keys, for each a dword of every query.</summary>
-    public int* Weights;
+    /// <summary>For each of 64 keys the score of every query; pairs of weights take their place.</summary>
+    public float* Scores;
+
+    /// <summary>What the scores of every query are multiplied with.</summary>
+    public float* Factors;
+
+    /// <summary>What is then subtracted, for every query.</summary>
+    public float* Shifts;
+
+    /// <summary>The sum of the weights of every query, which is added to.</summary>
+    public float* Sums;
+
+    /// <summary>The scale of each value row.</summary>
+    public float* ValueScales;
+
+    /// <summary>Room for <see cref="IntegerKernels.ScratchFloats"/>.</summary>
+    public float* Scratch;
 
     /// <summary>For every eight values of a row and every pair of keys, the eight pairs of values.</summary>
     public int* Values;
 
-    /// <summary>What a weight of one is worth, for every query.</summary>
-    public float* Units;
-
     /// <summary>For each value a float of every query, which is added to.</summary>
     public float* Outputs;
 
-    /// <summary>Fours of pairs of keys, at least 1.</summary>
+    /// <summary>Fours of pairs of keys that have weights, at least 1.</summary>
     public nint Count;
 }

@@ -7,7 +7,7 @@ namespace Antiphon.Kernels.Integers;
 /// <summary>
 /// The products of attention over integers for 16, 32 or 48 queries in the lanes of one to three vectors, made for the sizes of a model. An instruction
 /// multiplies pairs of 16-bit integers and adds both products: a pair of a key's values, or of two keys' values, is broadcast to all queries. Twenty-four
-/// sums stay in registers; for twenty-four products there are eleven loads.
+/// sums stay in registers; for twenty-four products there are eleven loads. Between the products of keys and those of values, scores become weights.
 /// </summary>
 internal sealed class IntegerKernels : IDisposable
 {
@@ -17,12 +17,15 @@ internal sealed class IntegerKernels : IDisposable
     /// <summary>Keys, or values of a row, whose sums are in registers at once.</summary>
     public const int TileRows = 8;
 
+    /// <summary>Floats that the value kernel needs: sums of sixteen queries that wait to be added, and what weights are worth.</summary>
+    public const int ScratchFloats = 16 * (16 + MostVectors);
+
     // Pairs between two looks at the loop's counter.
     private const int Unrolled = 4;
     private const int LineBytes = 64;
 
     private readonly GeneratedCode[] scores = new GeneratedCode[MostVectors];
-    private readonly GeneratedCode[] values = new GeneratedCode[MostVectors];
+    private readonly GeneratedCode[] values = new GeneratedCode[2 * MostVectors];
 
     /// <summary>Generates the kernels.</summary>
     /// <param name="keySize">Values in a key row.</param>
@@ -35,7 +38,8 @@ internal sealed class IntegerKernels : IDisposable
         for (int i = 0; i < MostVectors; i++)
         {
             scores[i] = GenerateScores(PaddedKey(keySize), i + 1);
-            values[i] = GenerateValues(PaddedValue(valueSize), i + 1);
+            values[2 * i] = GenerateValues(PaddedValue(valueSize), i + 1, masked: false);
+            values[(2 * i) + 1] = GenerateValues(PaddedValue(valueSize), i + 1, masked: true);
         }
     }
 
@@ -52,16 +56,17 @@ internal sealed class IntegerKernels : IDisposable
     /// <summary>Scores of eights of keys, see <see cref="ScoreArguments"/>.</summary>
     public GeneratedCode Scores(int vectors) => scores[vectors - 1];
 
-    /// <summary>Adds the weighted values of a block, see <see cref="ValueArguments"/>.</summary>
-    public GeneratedCode Values(int vectors) => values[vectors - 1];
+    /// <summary>Turns scores into weights and adds the weighted values of a block, see <see cref="ValueArguments"/>.</summary>
+    /// <param name="vectors">Vectors of queries.</param>
+    /// <param name="masked">Whether scores may be minus infinity: those of keys that a query does not see.</param>
+    public GeneratedCode Values(int vectors, bool masked) => values[(2 * (vectors - 1)) + (masked ? 1 : 0)];
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        for (int i = 0; i < MostVectors; i++)
+        foreach (GeneratedCode code in (ReadOnlySpan<GeneratedCode>)[.. scores, .. values])
         {
-            scores[i].Dispose();
-            values[i].Dispose();
+            code.Dispose();
         }
     }
 
@@ -130,7 +135,7 @@ internal sealed class IntegerKernels : IDisposable
         return kernel.Finish();
     }
 
-    private static GeneratedCode GenerateValues(int valueSize, int vectors)
+    private static GeneratedCode GenerateValues(int valueSize, int vectors, bool masked)
     {
         KernelAssembler kernel = new();
         Assembler code = kernel.Code;
@@ -138,17 +143,18 @@ internal sealed class IntegerKernels : IDisposable
         const int tileBytes = IntegerArithmetic.BlockKeys / 2 * pairBytes;
         AssemblerRegister64 weights = kernel.Take();
         AssemblerRegister64 values = kernel.Take();
+        AssemblerRegister64 inner = kernel.Take();
+        EmitWeights(kernel, vectors, masked, weights, values, inner);
         AssemblerRegister64 tile = kernel.TakeArgument(ValueArguments.ValuesField);
-        AssemblerRegister64 units = kernel.TakeArgument(ValueArguments.UnitsField);
+        AssemblerRegister64 units = kernel.TakeArgument(ValueArguments.ScratchField);
         AssemblerRegister64 outputs = kernel.TakeArgument(ValueArguments.OutputsField);
         AssemblerRegister64 outer = kernel.Take();
-        AssemblerRegister64 inner = kernel.Take();
         Label nextTile = code.CreateLabel();
         Label nextPairs = code.CreateLabel();
         code.mov(outer, valueSize / TileRows);
         code.Label(ref nextTile);
         Clear(code, vectors);
-        code.mov(weights, kernel.Argument(ValueArguments.WeightsField));
+        code.mov(weights, kernel.Argument(ValueArguments.ScoresField));
         code.mov(values, tile);
         code.mov(inner, kernel.Argument(ValueArguments.CountField));
         code.Label(ref nextPairs);
@@ -191,6 +197,168 @@ internal sealed class IntegerKernels : IDisposable
         code.dec(outer);
         code.jnz(nextTile);
         return kernel.Finish();
+    }
+
+    /// <summary>
+    /// Weights of 64 keys for all queries, vector after vector: <see cref="IntegerArithmetic"/> says what is computed, and in which order weights are added up.
+    /// What they are worth comes to the beginning of the scratch memory.
+    /// </summary>
+    private static void EmitWeights(
+        KernelAssembler kernel, int vectors, bool masked, AssemblerRegister64 column, AssemblerRegister64 key, AssemblerRegister64 count)
+    {
+        Assembler code = kernel.Code;
+        int rowBytes = 64 * vectors;
+        (AssemblerRegisterZMM factors, AssemblerRegisterZMM shift, AssemblerRegisterZMM sum) = (zmm31, zmm30, zmm29);
+        (AssemblerRegisterZMM lowest, AssemblerRegisterZMM log2E, AssemblerRegisterZMM ln2, AssemblerRegisterZMM rounder, AssemblerRegisterZMM one) = (zmm28, zmm27, zmm26, zmm25, zmm24);
+        AssemblerRegisterZMM[] power = [zmm20, zmm21, zmm22, zmm23];
+        AssemblerRegisterZMM[] most = [zmm16, zmm17, zmm18, zmm19];
+        AssemblerRegister64 scales = kernel.Take();
+        AssemblerRegister64 tree = kernel.Take();
+        code.vmovaps(lowest, kernel.Floats(_ => IntegerArithmetic.LowestScore));
+        code.vmovaps(log2E, kernel.Floats(_ => IntegerArithmetic.Log2E));
+        code.vmovaps(ln2, kernel.Floats(_ => IntegerArithmetic.Ln2));
+        code.vmovaps(rounder, kernel.Floats(_ => IntegerArithmetic.Rounder));
+        code.vmovaps(one, kernel.Floats(_ => 1));
+        for (int i = 0; i < power.Length; i++)
+        {
+            float coefficient = IntegerArithmetic.Power[i];
+            code.vmovaps(power[i], kernel.Floats(_ => coefficient));
+        }
+
+        // Odd words.
+        code.mov(count, 0xAAAAAAAA);
+        code.kmovd(k2, new AssemblerRegister32(count.Value - Register.RAX + Register.EAX));
+        for (int vector = 0; vector < vectors; vector++)
+        {
+            Label nextKeys = code.CreateLabel();
+            Label nextPairs = code.CreateLabel();
+            code.mov(column, kernel.Argument(ValueArguments.FactorsField));
+            code.vmovups(factors, __zmmword_ptr[column + (64 * vector)]);
+            code.mov(column, kernel.Argument(ValueArguments.ShiftsField));
+            code.vxorps(shift, shift, shift);
+            code.vsubps(shift, shift, __zmmword_ptr[column + (64 * vector)]);
+            foreach (AssemblerRegisterZMM greatest in most)
+            {
+                code.vxorps(greatest, greatest, greatest);
+            }
+
+            code.mov(column, kernel.Argument(ValueArguments.ScoresField));
+            code.add(column, 64 * vector);
+            code.mov(key, column);
+            code.mov(scales, kernel.Argument(ValueArguments.ValueScalesField));
+            code.mov(tree, kernel.Argument(ValueArguments.ScratchField));
+            code.add(tree, 64 * MostVectors);
+            code.mov(count, 16);
+            code.Label(ref nextKeys);
+            for (int i = 0; i < 4; i++)
+            {
+                AssemblerMemoryOperand score = __zmmword_ptr[key + (16 * i * rowBytes)];
+                (AssemblerRegisterZMM x, AssemblerRegisterZMM n, AssemblerRegisterZMM rounded, AssemblerRegisterZMM weight) =
+                    (Zmm(4 * i), Zmm((4 * i) + 1), Zmm((4 * i) + 2), Zmm((4 * i) + 3));
+                code.vmovups(x, score);
+                if (masked)
+                {
+                    code.vcmpps(k1, x, kernel.Floats(_ => float.NegativeInfinity), 0x1E);
+                }
+
+                code.vfmadd213ps(x, factors, shift);
+                code.vmaxps(x, x, lowest);
+                code.vmovaps(rounded, rounder);
+                code.vfmadd231ps(rounded, x, log2E);
+                code.vsubps(n, rounded, rounder);
+                code.vfnmadd231ps(x, n, ln2);
+                code.vmovaps(weight, power[3]);
+                for (int c = 2; c >= 0; c--)
+                {
+                    code.vfmadd213ps(weight, x, power[c]);
+                }
+
+                // Times 2^n: the lowest bits of the rounded number are n, and no weight comes near the ends of the exponents.
+                code.vfmadd213ps(weight, x, one);
+                code.vpslld(rounded, rounded, 23);
+                if (masked)
+                {
+                    code.vpaddd(weight.k1.z, weight, rounded);
+                }
+                else
+                {
+                    code.vpaddd(weight, weight, rounded);
+                }
+
+                if (i == 0)
+                {
+                    code.vmovaps(sum, weight);
+                }
+                else
+                {
+                    code.vaddps(sum, sum, weight);
+                }
+
+                code.vmulps(masked ? weight.k1.z : weight, weight, __dword_bcst[scales + (16 * i * sizeof(float))]);
+                code.vmaxps(most[i], most[i], weight);
+                code.vmovups(score, weight);
+            }
+
+            code.vmovups(__zmmword_ptr[tree], sum);
+            code.add(tree, 64);
+            code.add(key, rowBytes);
+            code.add(scales, sizeof(float));
+            code.dec(count);
+            code.jnz(nextKeys);
+
+            code.sub(tree, 64 * 16);
+            for (int i = 0; i < 8; i++)
+            {
+                code.vmovups(Zmm(i), __zmmword_ptr[tree + (64 * i)]);
+                code.vaddps(Zmm(i), Zmm(i), __zmmword_ptr[tree + (64 * (i + 8))]);
+            }
+
+            for (int half = 4; half > 0; half /= 2)
+            {
+                for (int i = 0; i < half; i++)
+                {
+                    code.vaddps(Zmm(i), Zmm(i), Zmm(i + half));
+                }
+            }
+
+            code.mov(key, kernel.Argument(ValueArguments.SumsField));
+            code.vaddps(zmm0, zmm0, __zmmword_ptr[key + (64 * vector)]);
+            code.vmovups(__zmmword_ptr[key + (64 * vector)], zmm0);
+
+            code.vmaxps(most[0], most[0], most[1]);
+            code.vmaxps(most[2], most[2], most[3]);
+            code.vmaxps(most[0], most[0], most[2]);
+            code.vmulps(zmm0, most[0], kernel.Floats(_ => 1f / IntegerArithmetic.WeightLimit));
+            code.mov(tree, kernel.Argument(ValueArguments.ScratchField));
+            code.vmovups(__zmmword_ptr[tree + (64 * vector)], zmm0);
+            AssemblerRegisterZMM inverse = most[1];
+            code.vcmpps(k1, most[0], kernel.Floats(_ => IntegerArithmetic.LeastWeight), 0x1D);
+            code.vmovaps(inverse, kernel.Floats(_ => IntegerArithmetic.WeightLimit));
+            code.vdivps(inverse.k1.z, inverse, most[0]);
+
+            code.mov(key, column);
+            code.mov(count, IntegerArithmetic.BlockKeys / 8);
+            code.Label(ref nextPairs);
+            for (int i = 0; i < 4; i++)
+            {
+                (AssemblerRegisterZMM even, AssemblerRegisterZMM odd) = (Zmm(2 * i), Zmm((2 * i) + 1));
+                code.vmovups(even, __zmmword_ptr[key + (2 * i * rowBytes)]);
+                code.vmovups(odd, __zmmword_ptr[key + (((2 * i) + 1) * rowBytes)]);
+                code.vfmadd213ps(even, inverse, rounder);
+                code.vfmadd213ps(odd, inverse, rounder);
+                code.vpslld(odd, odd, 16);
+                code.vmovdqu16(even.k2, odd);
+                code.vmovups(__zmmword_ptr[column + (i * rowBytes)], even);
+            }
+
+            code.add(key, 8 * rowBytes);
+            code.add(column, 4 * rowBytes);
+            code.dec(count);
+            code.jnz(nextPairs);
+        }
+
+        kernel.Release(scales);
+        kernel.Release(tree);
     }
 
     private static void Clear(Assembler code, int vectors)

@@ -92,16 +92,20 @@ internal readonly unsafe struct ManyIntegers
         };
         kernels.Scores(group.Width / 16).Run(&scores);
         bool hidden = Hide(item, slice, group, lane, block * BlockKeys, memory);
-        Weigh(group, memory, memory.ValueScales + (place * BlockKeys), hidden);
+        Follow(group, memory);
         ValueArguments values = new()
         {
-            Weights = (int*)memory.Scores,
+            Scores = memory.Scores,
+            Factors = group.Factors,
+            Shifts = group.Greatest(memory.Segment),
+            Sums = group.Sums(memory.Segment),
+            ValueScales = memory.ValueScales + (place * BlockKeys),
+            Scratch = memory.Scratch,
             Values = memory.Values + (place * BlockKeys / 2 * valueSize),
-            Units = memory.Units,
             Outputs = group.Outputs(memory.Segment),
             Count = (rows + IntegerKernels.TileRows - 1) / IntegerKernels.TileRows,
         };
-        kernels.Values(group.Width / 16).Run(&values);
+        kernels.Values(group.Width / 16, hidden).Run(&values);
     }
 
     private Group GroupAt(in Memory memory, int lane, int lanes) => new(memory.Groups + ((long)lane * Memory.LaneFloats(keySize, valueSize)), QueryLanes<Lanes512>.Width(lanes - lane), keySize, valueSize);
@@ -244,91 +248,35 @@ internal readonly unsafe struct ManyIntegers
         return true;
     }
 
-    /// <summary>Takes a block of scores into the states of a group and turns them into pairs of weights, in the same place.</summary>
+    /// <summary>Shifts follow where a block's greatest scores are too far above them, and sums shrink accordingly.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Weigh(in Group group, in Memory memory, float* valueScales, bool hidden)
+    private static void Follow(in Group group, in Memory memory)
     {
         nint width = group.Width;
-        float* tree = memory.Tree;
         float* outputs = group.Outputs(memory.Segment);
-        Lanes512 nothing = Lanes512.Broadcast(float.NegativeInfinity);
         for (nint lane = 0; lane < width; lane += 16)
         {
-            float* column = memory.Scores + lane;
             float* shifts = group.Greatest(memory.Segment) + lane;
             float* sums = group.Sums(memory.Segment) + lane;
-            Lanes512 factors = Lanes512.Load(group.Factors + lane);
-            Lanes512 greatest = Lanes512.Load(memory.Greatest + lane) * factors;
+            Lanes512 greatest = Lanes512.Load(memory.Greatest + lane) * Lanes512.Load(group.Factors + lane);
             Lanes512 shift = Lanes512.Load(shifts);
             Lanes512 limit = shift + Lanes512.Broadcast(IntegerArithmetic.Tolerance);
+            if (!Lanes512.AnyGreater(greatest, limit))
+            {
+                continue;
+            }
+
+            Lanes512 rest = Lanes512.IfLess(limit, greatest, LaneMath<Lanes512>.Exp(shift - greatest), Lanes512.Broadcast(1));
             Lanes512 sum = Lanes512.Load(sums);
-            if (Lanes512.AnyGreater(greatest, limit))
-            {
-                Lanes512 rest = Lanes512.IfLess(limit, greatest, LaneMath<Lanes512>.Exp(shift - greatest), Lanes512.Broadcast(1));
-                shift = Lanes512.IfLess(limit, greatest, greatest, shift);
-                shift.Store(shifts);
-                sum *= rest;
+            Lanes512.IfLess(limit, greatest, greatest, shift).Store(shifts);
+            (sum * rest).Store(sums);
 
-                // Those of a fresh state are zeros.
-                for (nint d = lane; Lanes512.AnyGreater(sum, Lanes512.Zero) && d < group.ValueSize * width; d += width)
-                {
-                    (Lanes512.Load(outputs + d) * rest).Store(outputs + d);
-                }
-            }
-
-            shift = -shift;
-            Lanes512 most0 = Lanes512.Zero, most1 = Lanes512.Zero, most2 = Lanes512.Zero, most3 = Lanes512.Zero;
-            for (nint i = 0; i < 16; i++)
+            // Those of a fresh state are zeros.
+            for (nint d = lane; Lanes512.AnyGreater(sum, Lanes512.Zero) && d < group.ValueSize * width; d += width)
             {
-                Lanes512 weights = Lanes512.Zero;
-                float* scores = column + (i * width);
-                most0 = Lanes512.Max(most0, Scaled(scores, factors, shift, nothing, hidden, valueScales[i], ref weights));
-                most1 = Lanes512.Max(most1, Scaled(scores + (16 * width), factors, shift, nothing, hidden, valueScales[i + 16], ref weights));
-                most2 = Lanes512.Max(most2, Scaled(scores + (32 * width), factors, shift, nothing, hidden, valueScales[i + 32], ref weights));
-                most3 = Lanes512.Max(most3, Scaled(scores + (48 * width), factors, shift, nothing, hidden, valueScales[i + 48], ref weights));
-                weights.Store(tree + (i * 16));
-            }
-
-            for (nint half = 8; half > 0; half /= 2)
-            {
-                for (nint i = 0; i < half; i++)
-                {
-                    (Lanes512.Load(tree + (i * 16)) + Lanes512.Load(tree + ((i + half) * 16))).Store(tree + (i * 16));
-                }
-            }
-
-            (sum + Lanes512.Load(tree)).Store(sums);
-            Lanes512 most = Lanes512.Max(Lanes512.Max(most0, most1), Lanes512.Max(most2, most3));
-            (most * Lanes512.Broadcast(1f / IntegerArithmetic.WeightLimit)).Store(memory.Units + lane);
-            Lanes512 inverse = Lanes512.IfLess(
-                most, Lanes512.Broadcast(IntegerArithmetic.LeastWeight), Lanes512.Zero, Lanes512.Broadcast(IntegerArithmetic.WeightLimit) / most);
-            Lanes512 rounder = Lanes512.Broadcast(IntegerArithmetic.Rounder);
-            Vector512<int> lower = Vector512.Create(0xFFFF);
-            for (nint i = 0; i < BlockKeys / 2; i++)
-            {
-                Vector512<int> even = Lanes512.Fma(Lanes512.Load(column + (2 * i * width)), inverse, rounder).Value.AsInt32();
-                Vector512<int> odd = Lanes512.Fma(Lanes512.Load(column + (((2 * i) + 1) * width)), inverse, rounder).Value.AsInt32();
-                Vector512.ConditionalSelect(lower, even, odd << 16).Store((int*)column + (i * width));
+                (Lanes512.Load(outputs + d) * rest).Store(outputs + d);
             }
         }
-    }
-
-    /// <summary>Weights times the scale of their values, in the place of the scores; the weights are added to others.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Lanes512 Scaled(float* scores, Lanes512 factors, Lanes512 shift, Lanes512 nothing, bool hidden, float valueScale, ref Lanes512 weights)
-    {
-        Lanes512 score = Lanes512.Load(scores);
-        Lanes512 weight = IntegerMath<Lanes512>.Weight(Lanes512.Fma(score, factors, shift));
-        Lanes512 scaled = weight * Lanes512.Broadcast(valueScale);
-        if (hidden)
-        {
-            weight = Lanes512.IfLess(nothing, score, weight, Lanes512.Zero);
-            scaled = Lanes512.IfLess(nothing, score, scaled, Lanes512.Zero);
-        }
-
-        weights += weight;
-        scaled.Store(scores);
-        return scaled;
     }
 
     /// <summary>Transposes outputs back, four queries at a time, and finishes them or leaves them for the merge.</summary>
@@ -365,15 +313,14 @@ internal readonly unsafe struct ManyIntegers
             const int keys = SegmentBlocks * BlockKeys;
             long groups = (long)lanes * LaneFloats(keySize, valueSize);
             long rows = 2 * Math.Max(keySize, 16); // four rows of 16-bit values
-            long floats = groups + ((2 + valueSize) * MostWidth) + (BlockKeys * MostWidth) + (2 * MostWidth) + (16 * 16) + (keys * (keySize + valueSize) / 2) + (2 * keys)
+            long floats = groups + ((2 + valueSize) * MostWidth) + (BlockKeys * MostWidth) + MostWidth + IntegerKernels.ScratchFloats + (keys * (keySize + valueSize) / 2) + (2 * keys)
                 + (4 * stateFloats) + rows;
             float* next = (float*)team.Scratch(worker, floats * sizeof(float));
             Groups = Take(ref next, groups);
             Segment = Take(ref next, (2 + valueSize) * MostWidth);
             Scores = Take(ref next, BlockKeys * MostWidth);
             Greatest = Take(ref next, MostWidth);
-            Units = Take(ref next, MostWidth);
-            Tree = Take(ref next, 16 * 16);
+            Scratch = Take(ref next, IntegerKernels.ScratchFloats);
             Keys = (short*)Take(ref next, keys * keySize / 2);
             Values = (int*)Take(ref next, keys * valueSize / 2);
             KeyScales = Take(ref next, keys);
@@ -397,16 +344,14 @@ internal readonly unsafe struct ManyIntegers
         /// <summary>The state of the group and segment in work.</summary>
         public float* Segment { get; }
 
-        /// <summary>[64, width]; then pairs of weights, [32, width].</summary>
+        /// <summary>[64, width]; see <see cref="ValueArguments.Scores"/>.</summary>
         public float* Scores { get; }
 
         /// <summary>The greatest score of each query in a block.</summary>
         public float* Greatest { get; }
 
-        /// <summary>What a weight of one is worth, for each query.</summary>
-        public float* Units { get; }
-
-        public float* Tree { get; }
+        /// <summary>For the value kernel's own use.</summary>
+        public float* Scratch { get; }
 
         /// <summary>The segment's keys, row after row.</summary>
         public short* Keys { get; }
