@@ -75,10 +75,10 @@ public sealed unsafe class PagedAttention : IDisposable
         }
 
         // Large items read the cache less often, but there must be enough of them to go round, and their states should stay in the second-level cache
-        // (of integers, queries take half as much, and so do states, of which only one at a time is doubled).
+        // (of integers, what a group of queries has takes half as much, and may come from further away, once in a segment).
         int group = shape.QueryHeads / shape.KeyValueHeads;
         int most = kernels is null ? AttentionTiles.MostQueries : IntegerArithmetic.MostQueries;
-        while (most > AttentionTiles.LeastMost && (AttentionTiles.ItemFloats(shape, most) / (kernels is null ? 1 : 2) > AttentionTiles.MostItemFloats || Items(slices, shape, most) < 4L * team.Size))
+        while (most > AttentionTiles.LeastMost && (AttentionTiles.ItemFloats(shape, most) / (kernels is null ? 1 : 4) > AttentionTiles.MostItemFloats || Items(slices, shape, most) < 4L * team.Size))
         {
             most /= 2;
         }

@@ -70,12 +70,11 @@ internal readonly unsafe struct FewIntegers<T>
                 int start = block * BlockKeys;
                 int rows = Math.Min(BlockKeys, end - start);
                 short** keys = Half(located, block);
-                short** next = Half(located, block + 1);
                 keyRows.Scales(slice.Blocks, head, start, rows, keyScales);
                 valueRows.Scales(slice.Blocks, head, start, rows, valueScales);
                 Locate(slice, head, block + 1, end, located);
                 Place(keyRows, keys, rows, keyRoom, keySize);
-                IntegerProducts<T>.Score(queries, count, keys, (rows + 3) & ~3, next, keySize, (int*)scores);
+                IntegerProducts<T>.Score(queries, count, keys, (rows + 3) & ~3, keys + BlockKeys, keySize, (int*)scores);
                 for (int q = 0; q < count; q++)
                 {
                     float* row = scores + (q * BlockKeys);
@@ -86,7 +85,7 @@ internal readonly unsafe struct FewIntegers<T>
 
                 Place(valueRows, keys + BlockKeys, rows, valueRoom, valueSize);
                 IntegerProducts<T>.AddValues(
-                    weights, units, count, keys + BlockKeys, (rows + 1) & ~1, next + BlockKeys, valueSize, states, stateFloats);
+                    weights, units, count, keys + BlockKeys, (rows + 1) & ~1, Half(located, block + 1), valueSize, states, stateFloats);
             }
 
             for (int q = 0; q < count; q++)

@@ -12,12 +12,13 @@ internal unsafe struct ScoreArguments
     public const int ScoresField = 3;
     public const int GreatestField = 4;
     public const int CountField = 5;
+    public const int AheadField = 6;
 
     /// <summary>Pairs of values, for each a dword of every query.</summary>
     public short* Queries;
 
-    /// <summary>Rows of keys.</summary>
-    public short* Keys;
+    /// <summary>Where eights of keys begin, and where what follows them begins.</summary>
+    public short** Keys;
 
     /// <summary>The scale of each key.</summary>
     public float* KeyScales;
@@ -30,6 +31,9 @@ internal unsafe struct ScoreArguments
 
     /// <summary>Eights of keys, at least 1.</summary>
     public nint Count;
+
+    /// <summary>What is asked for meanwhile, so that it is in the second-level cache later: half as many bytes as the keys that are multiplied.</summary>
+    public byte* Ahead;
 }
 
 /// <summary>The argument block of the value kernel of <see cref="IntegerKernels"/>.</summary>

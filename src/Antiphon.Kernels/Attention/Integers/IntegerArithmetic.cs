@@ -29,8 +29,11 @@ internal static unsafe class IntegerArithmetic
     /// <summary>Most values of a row.</summary>
     public const int LargestSize = 256;
 
-    /// <summary>Most queries of an item with generated code: whole groups of 48, for which keys and values are brought into order once; how many has no influence on results.</summary>
-    public const int MostQueries = 480;
+    /// <summary>
+    /// Most queries of an item with generated code, whole groups of 48: keys and values are brought into order once for all of them. A chunk of a prompt, 512 rows
+    /// with two query heads to a key head, is two items. How many has no influence on results.
+    /// </summary>
+    public const int MostQueries = 528;
 
     /// <summary>How far scores may exceed the shift before it follows.</summary>
     public const float Tolerance = 8;

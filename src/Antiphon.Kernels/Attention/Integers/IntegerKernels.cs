@@ -76,10 +76,13 @@ internal sealed class IntegerKernels : IDisposable
         Assembler code = kernel.Code;
         int rowBytes = keySize * sizeof(short);
         AssemblerRegister64 queries = kernel.Take();
-        AssemblerRegister64 keys = kernel.TakeArgument(ScoreArguments.KeysField);
+        AssemblerRegister64 places = kernel.TakeArgument(ScoreArguments.KeysField);
+        AssemblerRegister64 keys = kernel.Take();
+        AssemblerRegister64 next = kernel.Take();
         AssemblerRegister64 keyScales = kernel.TakeArgument(ScoreArguments.KeyScalesField);
         AssemblerRegister64 scores = kernel.TakeArgument(ScoreArguments.ScoresField);
         AssemblerRegister64 greatest = kernel.TakeArgument(ScoreArguments.GreatestField);
+        AssemblerRegister64 ahead = kernel.TakeArgument(ScoreArguments.AheadField);
         AssemblerRegister64 inner = kernel.Take();
         Label nextKeys = code.CreateLabel();
         Label nextPairs = code.CreateLabel();
@@ -93,6 +96,8 @@ internal sealed class IntegerKernels : IDisposable
         Clear(code, vectors);
         code.mov(queries, kernel.Argument(ScoreArguments.QueriesField));
         code.mov(inner, keySize / (2 * Unrolled));
+        code.mov(keys, __qword_ptr[places]);
+        code.mov(next, __qword_ptr[places + 8]);
         code.Label(ref nextPairs);
         for (int pair = 0; pair < Unrolled; pair++)
         {
@@ -104,11 +109,14 @@ internal sealed class IntegerKernels : IDisposable
         // The next eight keys, in even steps: their lines follow each other.
         for (int line = 0; line < 2; line++)
         {
-            code.prefetcht0(__byte_ptr[keys + (TileRows * rowBytes) + (line * LineBytes)]);
+            code.prefetcht0(__byte_ptr[next + (line * LineBytes)]);
         }
 
+        code.prefetcht1(__byte_ptr[ahead]);
+        code.add(ahead, LineBytes);
         code.add(queries, 64 * Unrolled * vectors);
         code.add(keys, sizeof(int) * Unrolled);
+        code.add(next, 2 * LineBytes);
         code.dec(inner);
         code.jnz(nextPairs);
         for (int vector = 0; vector < vectors; vector++)
@@ -127,7 +135,7 @@ internal sealed class IntegerKernels : IDisposable
             code.vmovups(__zmmword_ptr[greatest + (64 * vector)], most);
         }
 
-        code.add(keys, (TileRows - 1) * rowBytes);
+        code.add(places, 8);
         code.add(keyScales, TileRows * sizeof(float));
         code.add(scores, 64 * TileRows * vectors);
         code.dec(kernel.Argument(ScoreArguments.CountField));
@@ -149,6 +157,7 @@ internal sealed class IntegerKernels : IDisposable
         AssemblerRegister64 units = kernel.TakeArgument(ValueArguments.ScratchField);
         AssemblerRegister64 outputs = kernel.TakeArgument(ValueArguments.OutputsField);
         AssemblerRegister64 outer = kernel.Take();
+        AssemblerRegister64 ahead = kernel.Take();
         Label nextTile = code.CreateLabel();
         Label nextPairs = code.CreateLabel();
         code.mov(outer, valueSize / TileRows);
@@ -156,6 +165,7 @@ internal sealed class IntegerKernels : IDisposable
         Clear(code, vectors);
         code.mov(weights, kernel.Argument(ValueArguments.ScoresField));
         code.mov(values, tile);
+        code.mov(ahead, outputs);
         code.mov(inner, kernel.Argument(ValueArguments.CountField));
         code.Label(ref nextPairs);
         for (int pair = 0; pair < Unrolled; pair++)
@@ -165,11 +175,18 @@ internal sealed class IntegerKernels : IDisposable
                 d => __dword_ptr[values + ((pair * pairBytes) + (sizeof(int) * d))]);
         }
 
-        // The next eight values.
+        // The next eight values, and the outputs of these.
         for (int line = 0; line < Unrolled * pairBytes; line += LineBytes)
         {
             code.prefetcht0(__byte_ptr[values + (tileBytes + line)]);
         }
+
+        for (int vector = 0; vector < vectors; vector++)
+        {
+            code.prefetcht0(__byte_ptr[ahead + (64 * vector)]);
+        }
+
+        code.add(ahead, 64 * vectors);
 
         code.add(weights, 64 * Unrolled * vectors);
         code.add(values, Unrolled * pairBytes);

@@ -6,7 +6,7 @@ namespace Antiphon.Kernels.Integers;
 
 /// <summary>
 /// The products of a few queries with a block of rows of integers that are read where the cache keeps them, each once. All sums are exact, so each tier
-/// adds as it likes. As in <see cref="CachedRows{T, TValues}"/>, the next block's rows are asked for one by one between the products of this one's.
+/// adds as it likes. As in <see cref="CachedRows{T, TValues}"/>, the rows that are needed next are asked for one by one between the products of these.
 /// </summary>
 /// <remarks>Sizes are multiples of 32; a row of weights, scores or scales has 64 places.</remarks>
 internal static unsafe class IntegerProducts<T>
@@ -19,7 +19,7 @@ internal static unsafe class IntegerProducts<T>
     /// <param name="count">Number of queries.</param>
     /// <param name="keys">Where the keys are.</param>
     /// <param name="keyCount">Number of keys; a multiple of four.</param>
-    /// <param name="next">Keys that are needed next, as many.</param>
+    /// <param name="next">Rows that are needed next, as many.</param>
     /// <param name="size">Values in a row.</param>
     /// <param name="scores">Receives rows of 64.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -61,9 +61,16 @@ internal static unsafe class IntegerProducts<T>
         {
             for (; q + 2 <= count; q += 2)
             {
-                for (int d = 0; d < size; d += 32)
+                short** ahead = q == 0 ? next : values;
+                int d = 0;
+                for (; d + 64 <= size; d += 64)
                 {
-                    AddTwo(weights + (q * BlockKeys), units + q, values, rows, q == 0 ? next : values, d, states + ((long)q * stateFloats), stateFloats);
+                    AddTwo(weights + (q * BlockKeys), units + q, values, rows, ahead, d, states + ((long)q * stateFloats), stateFloats);
+                }
+
+                for (int i = 0; i < 2 && d < size; i++)
+                {
+                    AddOne(weights + ((q + i) * BlockKeys), units[q + i], values, rows, ahead, d, states + ((long)(q + i) * stateFloats), stateFloats);
                 }
             }
         }
@@ -252,26 +259,42 @@ internal static unsafe class IntegerProducts<T>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void AddTwo(short* weights, float* units, short** values, int rows, short** next, nint column, float* states, int stateFloats)
     {
-        Vector512<int> low = default, high = default, otherLow = default, otherHigh = default;
+        Vector512<int> a0 = default, a1 = default, a2 = default, a3 = default;
+        Vector512<int> b0 = default, b1 = default, b2 = default, b3 = default;
         for (int r = 0; r < rows; r += 2)
         {
+            short* first = values[r] + column;
+            short* second = values[r + 1] + column;
             Fetch(next[r], column);
+            Fetch(next[r], column + 32);
             Fetch(next[r + 1], column);
-            Vector512<short> first = Vector512.Load(values[r] + column);
-            Vector512<short> second = Vector512.Load(values[r + 1] + column);
-            Vector512<short> lows = Avx512BW.UnpackLow(first, second);
-            Vector512<short> highs = Avx512BW.UnpackHigh(first, second);
+            Fetch(next[r + 1], column + 32);
+            Vector512<short> x = Vector512.Load(first);
+            Vector512<short> y = Vector512.Load(second);
+            Vector512<short> low = Avx512BW.UnpackLow(x, y);
+            Vector512<short> high = Avx512BW.UnpackHigh(x, y);
             Vector512<short> weight = Vector512.Create(*(int*)(weights + r)).AsInt16();
-            low += Avx512BW.MultiplyAddAdjacent(lows, weight);
-            high += Avx512BW.MultiplyAddAdjacent(highs, weight);
-            weight = Vector512.Create(*(int*)(weights + r + BlockKeys)).AsInt16();
-            otherLow += Avx512BW.MultiplyAddAdjacent(lows, weight);
-            otherHigh += Avx512BW.MultiplyAddAdjacent(highs, weight);
+            Vector512<short> other = Vector512.Create(*(int*)(weights + r + BlockKeys)).AsInt16();
+            a0 += Avx512BW.MultiplyAddAdjacent(low, weight);
+            a1 += Avx512BW.MultiplyAddAdjacent(high, weight);
+            b0 += Avx512BW.MultiplyAddAdjacent(low, other);
+            b1 += Avx512BW.MultiplyAddAdjacent(high, other);
+            x = Vector512.Load(first + 32);
+            y = Vector512.Load(second + 32);
+            low = Avx512BW.UnpackLow(x, y);
+            high = Avx512BW.UnpackHigh(x, y);
+            a2 += Avx512BW.MultiplyAddAdjacent(low, weight);
+            a3 += Avx512BW.MultiplyAddAdjacent(high, weight);
+            b2 += Avx512BW.MultiplyAddAdjacent(low, other);
+            b3 += Avx512BW.MultiplyAddAdjacent(high, other);
         }
 
-        bool whole = column + 32 <= stateFloats - 16;
-        Add(low, high, units[0], states + 16 + column, whole);
-        Add(otherLow, otherHigh, units[1], states + stateFloats + 16 + column, whole);
+        float* sums = states + 16 + column;
+        bool whole = column + 64 <= stateFloats - 16;
+        Add(a0, a1, units[0], sums, true);
+        Add(a2, a3, units[0], sums + 32, whole);
+        Add(b0, b1, units[1], sums + stateFloats, true);
+        Add(b2, b3, units[1], sums + stateFloats + 32, whole);
     }
 
     /// <summary>Adds sums of 32 columns, which come as unpacking leaves them, to a state.</summary>

@@ -12,6 +12,7 @@ internal readonly unsafe struct ManyIntegers
 {
     private const int BlockKeys = IntegerArithmetic.BlockKeys;
     private const int SegmentBlocks = IntegerArithmetic.SegmentBlocks;
+    private const int Eights = BlockKeys / IntegerKernels.TileRows;
     private const int MostWidth = 16 * IntegerKernels.MostVectors;
 
     private readonly AttentionProblem problem;
@@ -20,6 +21,7 @@ internal readonly unsafe struct ManyIntegers
     private readonly IntegerRows valueRows;
     private readonly int keySize;
     private readonly int valueSize;
+    private readonly bool keysLieRight;
 
     public ManyIntegers(in AttentionProblem problem, IntegerKernels kernels)
     {
@@ -29,13 +31,16 @@ internal readonly unsafe struct ManyIntegers
         valueRows = new IntegerRows(problem.Values, problem.BlockSize, problem.Shape.ValueSize);
         keySize = IntegerKernels.PaddedKey(problem.Shape.KeySize);
         valueSize = IntegerKernels.PaddedValue(problem.Shape.ValueSize);
+
+        // Eight keys that follow each other in the cache are multiplied where they lie.
+        keysLieRight = problem.Keys.RowStride == keySize && problem.BlockSize % IntegerKernels.TileRows == 0;
     }
 
     public void Execute(in AttentionItem item, ComputeTeam team, int worker)
     {
         ref readonly AttentionSlice slice = ref problem.Slices[item.Slice];
         int lanes = ((item.Rows * item.Heads) + 15) & ~15;
-        Memory memory = new(team, worker, keySize, valueSize, lanes, AttentionTiles.StateFloats(problem.Shape.ValueSize));
+        Memory memory = new(team, worker, keySize, valueSize, lanes, AttentionTiles.StateFloats(problem.Shape.ValueSize), !keysLieRight);
         for (int lane = 0; lane < lanes; lane += QueryLanes<Lanes512>.Width(lanes - lane))
         {
             Prepare(item, slice, memory, GroupAt(memory, lane, lanes), lane);
@@ -54,6 +59,7 @@ internal readonly unsafe struct ManyIntegers
                 Pack(slice, memory, head, block, block - from, end);
             }
 
+            int call = 0;
             for (int lane = 0; lane < lanes; lane += QueryLanes<Lanes512>.Width(lanes - lane))
             {
                 Group group = GroupAt(memory, lane, lanes);
@@ -62,7 +68,8 @@ internal readonly unsafe struct ManyIntegers
                 {
                     if (Sees(slice, group, block * BlockKeys))
                     {
-                        Add(item, slice, memory, group, lane, block, block - from, Math.Min(BlockKeys, end - (block * BlockKeys)));
+                        byte* ahead = Ahead(slice, head, (segment + 1) * AttentionTiles.SegmentRows, end, call++);
+                        Add(item, slice, memory, group, lane, block, block - from, Math.Min(BlockKeys, end - (block * BlockKeys)), ahead);
                     }
                 }
 
@@ -78,17 +85,28 @@ internal readonly unsafe struct ManyIntegers
         }
     }
 
+    /// <summary>What a call of the score kernel should ask for: a piece of the next segment, first its keys, then its values; null if there is nothing left.</summary>
+    private byte* Ahead(in AttentionSlice slice, int head, int start, int end, int call)
+    {
+        int rows = Math.Min(BlockKeys / 2, problem.BlockSize);
+        int pieces = AttentionTiles.SegmentRows / rows;
+        int row = start + (call % pieces * rows);
+        return call >= 2 * pieces || row >= end ? null
+            : (call < pieces ? problem.Keys : problem.Values).Row(slice.Blocks[row / problem.BlockSize], head, row % problem.BlockSize);
+    }
+
     /// <summary>Takes a block of keys and values into the states of a group.</summary>
-    private void Add(in AttentionItem item, in AttentionSlice slice, in Memory memory, in Group group, int lane, int block, int place, int rows)
+    private void Add(in AttentionItem item, in AttentionSlice slice, in Memory memory, in Group group, int lane, int block, int place, int rows, byte* ahead)
     {
         ScoreArguments scores = new()
         {
             Queries = group.Queries,
-            Keys = memory.Keys + (place * BlockKeys * keySize),
+            Keys = memory.Places + (place * Eights),
             KeyScales = memory.KeyScales + (place * BlockKeys),
             Scores = memory.Scores,
             Greatest = memory.Greatest,
             Count = (rows + IntegerKernels.TileRows - 1) / IntegerKernels.TileRows,
+            Ahead = ahead is null ? (byte*)memory.KeyScales : ahead,
         };
         kernels.Scores(group.Width / 16).Run(&scores);
         bool hidden = Hide(item, slice, group, lane, block * BlockKeys, memory);
@@ -149,7 +167,17 @@ internal readonly unsafe struct ManyIntegers
         keyRows.Scales(slice.Blocks, head, start, rows, memory.KeyScales + (place * BlockKeys));
         valueRows.Scales(slice.Blocks, head, start, rows, memory.ValueScales + (place * BlockKeys));
         keyRows.Locate(slice.Blocks, head, start, rows, BlockKeys, located);
-        keyRows.Copy(located, rows, memory.Keys + (place * BlockKeys * keySize), keySize);
+        short* keys = memory.Keys + (place * BlockKeys * keySize);
+        for (int eight = 0; eight * IntegerKernels.TileRows < rows; eight++)
+        {
+            memory.Places[(place * Eights) + eight] = keysLieRight ? located[eight * IntegerKernels.TileRows] : keys + (eight * IntegerKernels.TileRows * keySize);
+        }
+
+        if (!keysLieRight)
+        {
+            keyRows.Copy(located, rows, keys, keySize);
+        }
+
         valueRows.Locate(slice.Blocks, head, start, rows, BlockKeys, located);
         int size = problem.Shape.ValueSize;
         int* values = memory.Values + (place * BlockKeys / 2 * valueSize);
@@ -308,12 +336,14 @@ internal readonly unsafe struct ManyIntegers
     /// <summary>A worker's memory, cut into what an item needs.</summary>
     private readonly struct Memory
     {
-        public Memory(ComputeTeam team, int worker, int keySize, int valueSize, int lanes, int stateFloats)
+        public Memory(ComputeTeam team, int worker, int keySize, int valueSize, int lanes, int stateFloats, bool copyKeys)
         {
             const int keys = SegmentBlocks * BlockKeys;
             long groups = (long)lanes * LaneFloats(keySize, valueSize);
+            long keyFloats = copyKeys ? keys * keySize / 2 : 0;
+            int places = 2 * ((keys / IntegerKernels.TileRows) + 8); // addresses, with one behind the last
             long rows = 2 * Math.Max(keySize, 16); // four rows of 16-bit values
-            long floats = groups + ((2 + valueSize) * MostWidth) + (BlockKeys * MostWidth) + MostWidth + IntegerKernels.ScratchFloats + (keys * (keySize + valueSize) / 2) + (2 * keys)
+            long floats = groups + ((2 + valueSize) * MostWidth) + (BlockKeys * MostWidth) + MostWidth + IntegerKernels.ScratchFloats + keyFloats + (keys * valueSize / 2) + (2 * keys) + places
                 + (4 * stateFloats) + rows;
             float* next = (float*)team.Scratch(worker, floats * sizeof(float));
             Groups = Take(ref next, groups);
@@ -321,10 +351,11 @@ internal readonly unsafe struct ManyIntegers
             Scores = Take(ref next, BlockKeys * MostWidth);
             Greatest = Take(ref next, MostWidth);
             Scratch = Take(ref next, IntegerKernels.ScratchFloats);
-            Keys = (short*)Take(ref next, keys * keySize / 2);
+            Keys = (short*)Take(ref next, keyFloats);
             Values = (int*)Take(ref next, keys * valueSize / 2);
             KeyScales = Take(ref next, keys);
             ValueScales = Take(ref next, keys);
+            Places = (short**)Take(ref next, places);
             States = Take(ref next, 4 * stateFloats);
             Rows = (short*)next;
 
@@ -353,7 +384,10 @@ internal readonly unsafe struct ManyIntegers
         /// <summary>For the value kernel's own use.</summary>
         public float* Scratch { get; }
 
-        /// <summary>The segment's keys, row after row.</summary>
+        /// <summary>Where each eight of the segment's keys begins.</summary>
+        public short** Places { get; }
+
+        /// <summary>The segment's keys, row after row, where they cannot be multiplied where they lie.</summary>
         public short* Keys { get; }
 
         /// <summary>The segment's values as <see cref="ValueArguments.Values"/> has them, block after block.</summary>
