@@ -267,53 +267,37 @@ internal sealed class IntegerKernels : IDisposable
             code.add(tree, 64 * MostVectors);
             code.mov(count, 16);
             code.Label(ref nextKeys);
-            for (int i = 0; i < 4; i++)
+            // Step by step for four keys, because each step waits for the one before: the processor looks ahead over less than a hundred instructions.
+            Each(i => code.vmovups(X(i), Score(i)));
+            if (masked)
             {
-                AssemblerMemoryOperand score = __zmmword_ptr[key + (16 * i * rowBytes)];
-                (AssemblerRegisterZMM x, AssemblerRegisterZMM n, AssemblerRegisterZMM rounded, AssemblerRegisterZMM weight) =
-                    (Zmm(4 * i), Zmm((4 * i) + 1), Zmm((4 * i) + 2), Zmm((4 * i) + 3));
-                code.vmovups(x, score);
-                if (masked)
-                {
-                    code.vcmpps(k1, x, kernel.Floats(_ => float.NegativeInfinity), 0x1E);
-                }
+                Each(i => code.vcmpps(Seen(i), X(i), kernel.Floats(_ => float.NegativeInfinity), 0x1E));
+            }
 
-                code.vfmadd213ps(x, factors, shift);
-                code.vmaxps(x, x, lowest);
-                code.vmovaps(rounded, rounder);
-                code.vfmadd231ps(rounded, x, log2E);
-                code.vsubps(n, rounded, rounder);
-                code.vfnmadd231ps(x, n, ln2);
-                code.vmovaps(weight, power[3]);
-                for (int c = 2; c >= 0; c--)
-                {
-                    code.vfmadd213ps(weight, x, power[c]);
-                }
+            Each(i => code.vfmadd213ps(X(i), factors, shift));
+            Each(i => code.vmaxps(X(i), X(i), lowest));
+            Each(i => code.vmovaps(Rounded(i), rounder));
+            Each(i => code.vfmadd231ps(Rounded(i), X(i), log2E));
+            Each(i => code.vsubps(Weight(i), Rounded(i), rounder));
+            Each(i => code.vfnmadd231ps(X(i), Weight(i), ln2));
+            Each(i => code.vmovaps(Weight(i), power[3]));
+            for (int c = 2; c >= 0; c--)
+            {
+                AssemblerRegisterZMM coefficient = power[c];
+                Each(i => code.vfmadd213ps(Weight(i), X(i), coefficient));
+            }
 
-                // Times 2^n: the lowest bits of the rounded number are n, and no weight comes near the ends of the exponents.
-                code.vfmadd213ps(weight, x, one);
-                code.vpslld(rounded, rounded, 23);
-                if (masked)
-                {
-                    code.vpaddd(weight.k1.z, weight, rounded);
-                }
-                else
-                {
-                    code.vpaddd(weight, weight, rounded);
-                }
-
-                if (i == 0)
-                {
-                    code.vmovaps(sum, weight);
-                }
-                else
-                {
-                    code.vaddps(sum, sum, weight);
-                }
-
-                code.vmulps(masked ? weight.k1.z : weight, weight, __dword_bcst[scales + (16 * i * sizeof(float))]);
-                code.vmaxps(most[i], most[i], weight);
-                code.vmovups(score, weight);
+            // Times 2^n: the lowest bits of the rounded number are n, and no weight comes near the ends of the exponents.
+            Each(i => code.vfmadd213ps(Weight(i), X(i), one));
+            Each(i => code.vpslld(Rounded(i), Rounded(i), 23));
+            Each(i => code.vpaddd(masked ? Masked(Weight(i), i) : Weight(i), Weight(i), Rounded(i)));
+            code.vmovaps(sum, Weight(0));
+            Each(i => code.vmulps(masked ? Masked(X(i), i) : X(i), Weight(i), __dword_bcst[scales + (16 * i * sizeof(float))]));
+            Each(i => code.vmaxps(most[i], most[i], X(i)));
+            Each(i => code.vmovups(Score(i), X(i)));
+            for (int i = 1; i < 4; i++)
+            {
+                code.vaddps(sum, sum, Weight(i));
             }
 
             code.vmovups(__zmmword_ptr[tree], sum);
@@ -376,6 +360,24 @@ internal sealed class IntegerKernels : IDisposable
 
         kernel.Release(scales);
         kernel.Release(tree);
+
+        static void Each(Action<int> emit)
+        {
+            for (int i = 0; i < 4; i++)
+            {
+                emit(i);
+            }
+        }
+
+        static AssemblerRegisterZMM X(int i) => Zmm(3 * i);
+        static AssemblerRegisterZMM Rounded(int i) => Zmm((3 * i) + 1);
+        static AssemblerRegisterZMM Weight(int i) => Zmm((3 * i) + 2);
+        static AssemblerRegisterK Seen(int i) => new(Register.K3 + i);
+
+        // Zeros where a query does not see the key; what is computed there may be anything.
+        static AssemblerRegisterZMM Masked(AssemblerRegisterZMM register, int i) => (i switch { 0 => register.k3, 1 => register.k4, 2 => register.k5, _ => register.k6 }).z;
+
+        AssemblerMemoryOperand Score(int i) => __zmmword_ptr[key + (16 * i * rowBytes)];
     }
 
     private static void Clear(Assembler code, int vectors)
