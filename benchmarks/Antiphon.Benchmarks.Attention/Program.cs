@@ -2,7 +2,7 @@ using System.Globalization;
 using Antiphon.Benchmarks.Attention;
 using Antiphon.Kernels;
 
-// usage: Antiphon.Benchmarks.Attention [threads] [qwen|llama] [decode|prefill] [fast|exact] [BF16|F16|F32] [rounds] [contexts]
+// usage: Antiphon.Benchmarks.Attention [threads] [qwen|llama] [decode|prefill] [fast|exact] [BF16|F16|F32|I16] [rounds] [contexts]
 // Attention alone, in the shapes of Qwen3-0.6B and Llama-3.2-1B. Decode goes over as many layers as do not fit the caches and is held against plain reading;
 // prefill (512 rows of a prompt at a time) is held against the AMX bfloat16 peak on the fast path, the peak of float32 multiply-adds on the exact one.
 // Medians, limits measured in the same rounds. ANTIPHON_ISA chooses the tier.

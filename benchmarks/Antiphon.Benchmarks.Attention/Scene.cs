@@ -19,6 +19,7 @@ internal sealed unsafe class Scene : IDisposable
     private readonly NativeBuffer<float> queries;
     private readonly NativeBuffer<float> outputs;
     private readonly NativeBuffer<int> blocks;
+    private readonly long rowElements;
     private readonly long blockElements;
 
     public Scene(AttentionShape shape, TensorFormat format, ComputeTeam team, bool fast)
@@ -28,7 +29,8 @@ internal sealed unsafe class Scene : IDisposable
         this.team = team;
         attention = new PagedAttention(null, fast);
         probe = attention.HasFastPath ? new PeakProbe() : null;
-        blockElements = (long)shape.KeyValueHeads * BlockSize * shape.KeySize;
+        rowElements = (long)shape.KeyValueHeads * BlockSize * shape.KeySize;
+        blockElements = rowElements + (format == TensorFormat.I16 ? 2 * shape.KeyValueHeads * BlockSize : 0);
         queries = new NativeBuffer<float>((long)MostRows * shape.QueryHeads * shape.KeySize);
         outputs = new NativeBuffer<float>((long)MostRows * shape.QueryHeads * shape.ValueSize);
         Random random = new(1);
@@ -37,14 +39,14 @@ internal sealed unsafe class Scene : IDisposable
             queries.Pointer[i] = (random.NextSingle() * 4) - 2;
         }
 
-        // Numbers between -2 and 2 with random fractions in any of the formats.
+        // Numbers between -2 and 2 with random fractions in any of the formats (of integers: within the limits of values, with scales below).
         int elementBytes = format.BlockBytes();
         ushort[] pattern = new ushort[1 << 20];
         bool halves = format == TensorFormat.F16;
         for (int i = 0; i < pattern.Length; i++)
         {
             float value = (random.NextSingle() * 4) - 2;
-            pattern[i] = halves ? BitConverter.HalfToUInt16Bits((Half)value) : (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16);
+            pattern[i] = format == TensorFormat.I16 ? (ushort)(short)(value * 1000) : halves ? BitConverter.HalfToUInt16Bits((Half)value) : (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16);
         }
 
         for (long at = 0; at < PoolBytes; at += 2L * pattern.Length)
@@ -53,6 +55,15 @@ internal sealed unsafe class Scene : IDisposable
         }
 
         int count = (int)(PoolBytes / 2 / (blockElements * elementBytes));
+        for (long half = 0; format == TensorFormat.I16 && half < 2; half++)
+        {
+            for (long block = 0; block < count; block++)
+            {
+                byte* scales = pool.Pointer + (half * PoolBytes / 2) + (((block * blockElements) + rowElements) * elementBytes);
+                new Span<float>(scales, shape.KeyValueHeads * BlockSize).Fill(1e-3f);
+            }
+        }
+
         blocks = new NativeBuffer<int>(count);
         int[] order = [.. Enumerable.Range(0, count)];
         random.Shuffle(order);
@@ -152,8 +163,8 @@ internal sealed unsafe class Scene : IDisposable
             };
         }
 
-        PagedRows keys = new(format, pool.Pointer, blockElements, (long)BlockSize * shape.KeySize, shape.KeySize);
-        PagedRows values = new(format, pool.Pointer + (PoolBytes / 2), blockElements, (long)BlockSize * shape.KeySize, shape.KeySize);
+        PagedRows keys = new(format, pool.Pointer, blockElements, (long)BlockSize * shape.KeySize, shape.KeySize, rowElements, BlockSize);
+        PagedRows values = new(format, pool.Pointer + (PoolBytes / 2), blockElements, (long)BlockSize * shape.KeySize, shape.KeySize, rowElements, BlockSize);
         attention.Run(shape, keys, values, BlockSize, slices, null, team);
     }
 }

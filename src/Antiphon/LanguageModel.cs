@@ -262,7 +262,8 @@ public sealed class LanguageModel : IAsyncDisposable
         }
     }
 
-    /// <summary>What keys and values depend on. Kernels of different tiers round differently, and with bfloat16 than without, so their caches do not mix.</summary>
+    /// <summary>What keys and values depend on. Kernels of different tiers round differently, and with bfloat16 than without, so their caches do not mix;
+    /// formats of keys and values do not either, since their blocks differ in size.</summary>
     private byte[] CacheKey() => ModelFingerprint.Of(
         loaded.Source, adapters, $"{CpuFeatures.DefaultTier} {precision}{(CpuFeatures.Current.HasAvx512BFloat16 ? "" : " without bfloat16")}");
 

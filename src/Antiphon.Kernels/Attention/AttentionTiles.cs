@@ -158,7 +158,8 @@ internal static unsafe class AttentionTiles<T>
         }
     }
 
-    private static float Exp(float value)
+    /// <summary>e to the power of one number.</summary>
+    public static float Exp(float value)
     {
         float* lanes = stackalloc float[16];
         LaneMath<T>.Exp(T.Broadcast(value)).Store(lanes);

@@ -1,3 +1,4 @@
+using Antiphon.Kernels.Integers;
 using Antiphon.Kernels.Tiled;
 
 namespace Antiphon.Kernels;
@@ -10,12 +11,20 @@ namespace Antiphon.Kernels;
 /// segment of 512 rows; segments merged in order. So an output depends on its query and on what it sees alone: not on the batch, the size of prompt
 /// chunks, the number of workers, or the tier (which all give the same bits). Cached values must be finite.
 /// The fast path rounds queries, keys, values and weights to bfloat16 and has an order of its own, with the same independence of everything else.
+/// So has attention over a cache of integers, whose products are exact sums of integers: <see cref="IntegerArithmetic"/> defines its bits, the same on every tier.
 /// One instance serves one caller at a time; it keeps the memory that it needs between calls.
 /// </remarks>
 public sealed unsafe class PagedAttention : IDisposable
 {
+    /// <summary>Greatest magnitude of a cached key's integers.</summary>
+    public const int KeyLimit = IntegerArithmetic.KeyLimit;
+
+    /// <summary>Greatest magnitude of a cached value's integers.</summary>
+    public const int ValueLimit = IntegerArithmetic.ValueLimit;
+
     private readonly KernelTier tier;
     private readonly TiledAttention? tiled;
+    private readonly IntegerShelf? integers;
     private NativeBuffer<AttentionItem> items = new(16);
     private NativeBuffer<float> partials = new(0);
 
@@ -30,10 +39,19 @@ public sealed unsafe class PagedAttention : IDisposable
         {
             TiledAttention.TryCreate(tier, out tiled, out _);
         }
+
+        integers = IntegerShelf.Create(this.tier);
+        PrefersIntegers = fast && tiled is null && integers is not null;
     }
 
     /// <summary>Whether there is a fast path on this machine and it was asked for.</summary>
     public bool HasFastPath => tiled is not null;
+
+    /// <summary>Whether the fast path was asked for and a cache of integers makes it: on AVX-512 with dot products (VNNI), where there is no other and code can be generated.</summary>
+    public bool PrefersIntegers { get; }
+
+    /// <summary>Whether an attention can be computed over a cache of integers: without soft-cap, over keys and values of at most 256 numbers.</summary>
+    public static bool SupportsIntegers(int keySize, int valueSize, float softCap) => IntegerArithmetic.Supports(keySize, valueSize, softCap);
 
     /// <summary>Computes the outputs of all slices.</summary>
     /// <param name="shape">The layer's attention.</param>
@@ -43,21 +61,24 @@ public sealed unsafe class PagedAttention : IDisposable
     /// <param name="slices">The queries.</param>
     /// <param name="sinks">A logit for each query head that takes part in the softmax without a value, or null.</param>
     /// <param name="team">Who computes.</param>
-    /// <exception cref="ArgumentException">The shape contradicts itself, or the cache's format is none of F32, F16, BF16.</exception>
+    /// <exception cref="ArgumentException">The shape contradicts itself, or the cache's format is none of F32, F16, BF16 and I16, or I16 does not support it.</exception>
     public void Run(
         in AttentionShape shape, in PagedRows keys, in PagedRows values, int blockSize, ReadOnlySpan<AttentionSlice> slices, float* sinks, ComputeTeam team)
     {
-        Check(shape, keys.Format, values.Format, blockSize);
-        if (tiled is not null && TiledAttention.Supports(shape, keys, values))
+        Check(shape, keys, values, blockSize);
+        bool whole = keys.Format == TensorFormat.I16;
+        IntegerKernels? kernels = whole ? integers?.Find(shape) : null;
+        if (!whole && tiled is not null && TiledAttention.Supports(shape, keys, values))
         {
             tiled.Run(shape, keys, values, blockSize, slices, sinks, team);
             return;
         }
 
-        // Large items read the cache less often, but there must be enough of them to go round, and their states should stay in the second-level cache.
+        // Large items read the cache less often, but there must be enough of them to go round, and their states should stay in the second-level cache
+        // (of integers, what a group of queries has takes half as much, and may come from further away, once in a segment).
         int group = shape.QueryHeads / shape.KeyValueHeads;
-        int most = AttentionTiles.MostQueries;
-        while (most > AttentionTiles.LeastMost && (AttentionTiles.ItemFloats(shape, most) > AttentionTiles.MostItemFloats || Items(slices, shape, most) < 4L * team.Size))
+        int most = kernels is null ? AttentionTiles.MostQueries : IntegerArithmetic.MostQueries;
+        while (most > AttentionTiles.LeastMost && (AttentionTiles.ItemFloats(shape, most) / (kernels is null ? 1 : 4) > AttentionTiles.MostItemFloats || Items(slices, shape, most) < 4L * team.Size))
         {
             most /= 2;
         }
@@ -131,13 +152,13 @@ public sealed unsafe class PagedAttention : IDisposable
             switch (tier)
             {
                 case KernelTier.Portable:
-                    Run<LanesPortable>(problem, team);
+                    Run<LanesPortable>(problem, kernels, team);
                     break;
                 case KernelTier.Avx2:
-                    Run<Lanes256>(problem, team);
+                    Run<Lanes256>(problem, kernels, team);
                     break;
                 default:
-                    Run<Lanes512>(problem, team);
+                    Run<Lanes512>(problem, kernels, team);
                     break;
             }
         }
@@ -147,15 +168,25 @@ public sealed unsafe class PagedAttention : IDisposable
     public void Dispose()
     {
         tiled?.Dispose();
+        integers?.Dispose();
         items.Dispose();
         partials.Dispose();
     }
 
-    private static void Run<T>(in AttentionProblem problem, ComputeTeam team)
+    private static void Run<T>(in AttentionProblem problem, IntegerKernels? kernels, ComputeTeam team)
         where T : unmanaged, ILanes<T>
     {
-        AttentionWork<T> work = new(problem, team);
-        team.Run(ref work, problem.ItemCount);
+        if (problem.Keys.Format == TensorFormat.I16)
+        {
+            IntegerWork<T> work = new(problem, kernels, team);
+            team.Run(ref work, problem.ItemCount);
+        }
+        else
+        {
+            AttentionWork<T> work = new(problem, team);
+            team.Run(ref work, problem.ItemCount);
+        }
+
         AttentionMerge<T> merge = new(problem, team);
         team.Run(ref merge, merge.Chunks);
     }
@@ -175,7 +206,7 @@ public sealed unsafe class PagedAttention : IDisposable
         return items;
     }
 
-    private static void Check(in AttentionShape shape, TensorFormat keys, TensorFormat values, int blockSize)
+    private static void Check(in AttentionShape shape, in PagedRows keys, in PagedRows values, int blockSize)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(blockSize, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(shape.Window);
@@ -185,12 +216,16 @@ public sealed unsafe class PagedAttention : IDisposable
                 $"attention of {shape.QueryHeads} query heads on {shape.KeyValueHeads} key heads, sizes {shape.KeySize} and {shape.ValueSize}", nameof(shape));
         }
 
-        if (!IsCached(keys) || !IsCached(values))
+        if (keys.Format == TensorFormat.I16
+            ? values.Format != TensorFormat.I16 || keys.Data == values.Data || !IntegerArithmetic.Supports(shape.KeySize, shape.ValueSize, shape.SoftCap)
+            : !IsPlain(keys.Format) || !IsPlain(values.Format))
         {
-            throw new ArgumentException($"a cache of {keys} keys and {values} values; only F32, F16 and BF16 can be read", nameof(keys));
+            throw new ArgumentException(
+                $"a cache of {keys.Format} keys and {values.Format} values; only F32, F16 and BF16 can be read, and I16 without soft-cap, for both, at sizes to {IntegerArithmetic.LargestSize}",
+                nameof(keys));
         }
 
-        static bool IsCached(TensorFormat format) => format is TensorFormat.F32 or TensorFormat.F16 or TensorFormat.BF16;
+        static bool IsPlain(TensorFormat format) => format is TensorFormat.F32 or TensorFormat.F16 or TensorFormat.BF16;
     }
 
     private void Append(ref int count, in AttentionItem item)

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using Antiphon.Kernels.Integers;
 
 namespace Antiphon.Kernels;
 
@@ -150,6 +151,61 @@ public abstract unsafe class VectorKernels
             Vector256<uint> upper = bits >>> 16;
             Vector256<uint> nearest = (bits + Vector256.Create(0x7FFFu) + (upper & Vector256<uint>.One)) >>> 16;
             return Vector256.ConditionalSelect(Vector256.Equals(values, values).AsUInt32(), nearest, upper | Vector256.Create(0x40u));
+        }
+    }
+
+    /// <summary>
+    /// Float32 to integers that are multiplied with one scale: rounded to nearest, the greatest magnitude becoming <paramref name="limit"/>.
+    /// What is not finite counts as the greatest finite number of its sign; a row below 1e-30 becomes zeros. The same code on every tier.
+    /// </summary>
+    /// <param name="x">The row.</param>
+    /// <param name="y">Receives the integers.</param>
+    /// <param name="count">Values in the row.</param>
+    /// <param name="limit">Greatest magnitude, at most 32767.</param>
+    /// <returns>The scale.</returns>
+    public float ToIntegers(float* x, short* y, int count, int limit)
+    {
+        const uint mostFinite = 0x7F7FFFFF;
+        Vector256<uint> most = Vector256<uint>.Zero;
+        int i = 0;
+        for (; i <= count - 8; i += 8)
+        {
+            most = Vector256.Max(most, Vector256.Min(Vector256.Load(x + i).AsUInt32() & Vector256.Create(~0x80000000u), Vector256.Create(mostFinite)));
+        }
+
+        uint bits = 0;
+        for (int lane = 0; lane < 8; lane++)
+        {
+            bits = Math.Max(bits, most.GetElement(lane));
+        }
+
+        for (; i < count; i++)
+        {
+            bits = Math.Max(bits, Math.Min(BitConverter.SingleToUInt32Bits(x[i]) & ~0x80000000u, mostFinite));
+        }
+
+        float greatest = BitConverter.UInt32BitsToSingle(bits);
+        float inverse = greatest < 1e-30f ? 0 : limit / greatest;
+        for (i = 0; i <= count - 16; i += 16)
+        {
+            Vector256.Narrow(Rounded(x + i, inverse), Rounded(x + i + 8, inverse)).Store(y + i);
+        }
+
+        for (; i < count; i++)
+        {
+            uint value = BitConverter.SingleToUInt32Bits(x[i]);
+            value = Math.Min(value & ~0x80000000u, mostFinite) | (value & 0x80000000u);
+            y[i] = (short)BitConverter.SingleToInt32Bits(MathF.FusedMultiplyAdd(BitConverter.UInt32BitsToSingle(value), inverse, IntegerArithmetic.Rounder));
+        }
+
+        return greatest < 1e-30f ? 0 : greatest / limit;
+
+        static Vector256<int> Rounded(float* x, float inverse)
+        {
+            Vector256<uint> bits = Vector256.Load(x).AsUInt32();
+            Vector256<uint> sign = Vector256.Create(0x80000000u);
+            Vector256<float> value = (Vector256.Min(bits & ~sign, Vector256.Create(mostFinite)) | (bits & sign)).AsSingle();
+            return Vector256.FusedMultiplyAdd(value, Vector256.Create(inverse), Vector256.Create(IntegerArithmetic.Rounder)).AsInt32();
         }
     }
 

@@ -19,8 +19,9 @@ internal sealed unsafe class LayerCache
         ValueSize = valueSize;
         ValuesAreKeys = valuesAreKeys;
         ElementBytes = format == KvFormat.F32 ? 4 : 2;
-        KeyBlockBytes = checked((long)heads * blockSize * keySize * ElementBytes);
-        ValueBlockBytes = valuesAreKeys ? 0 : checked((long)heads * blockSize * valueSize * ElementBytes);
+        int scaleBytes = format == KvFormat.I16 ? sizeof(float) : 0;
+        KeyBlockBytes = checked((long)heads * blockSize * ((keySize * ElementBytes) + scaleBytes));
+        ValueBlockBytes = valuesAreKeys ? 0 : checked((long)heads * blockSize * ((valueSize * ElementBytes) + scaleBytes));
     }
 
     public KvFormat Format { get; }
@@ -44,13 +45,26 @@ internal sealed unsafe class LayerCache
     /// <summary>Bytes of a block, keys and values.</summary>
     public long BlockBytes => checked(KeyBlockBytes + ValueBlockBytes);
 
-    /// <summary>The layout for a mixer; null where it caches no rows. Automatic formats are those of the fast path: bfloat16 for the layers that take it.</summary>
+    /// <summary>
+    /// The layout for a mixer; null where it caches no rows. Automatic formats are those of the fast path: bfloat16 for the layers that take it. Layers whose attention
+    /// cannot be computed over integers keep 32 bits in place of those.
+    /// </summary>
     public static LayerCache? Of(MixerSpec? mixer, KvFormat format, int blockSize) => mixer switch
     {
         AttentionSpec attention => new LayerCache(
-            format == KvFormat.Auto ? attention.SoftCap == 0 ? KvFormat.BF16 : KvFormat.F32 : format, attention.KeyValueHeads, attention.HeadSize, attention.HeadSize, false, blockSize),
+            format switch
+            {
+                KvFormat.Auto => attention.SoftCap == 0 ? KvFormat.BF16 : KvFormat.F32,
+                KvFormat.I16 => PagedAttention.SupportsIntegers(attention.HeadSize, attention.HeadSize, attention.SoftCap) ? KvFormat.I16 : KvFormat.F32,
+                _ => format,
+            },
+            attention.KeyValueHeads,
+            attention.HeadSize,
+            attention.HeadSize,
+            false,
+            blockSize),
         LatentAttentionSpec latent => new LayerCache(
-            format == KvFormat.Auto ? KvFormat.F32 : format, 1, latent.LatentRank + latent.RotatedSize, latent.LatentRank, true, blockSize),
+            format is KvFormat.Auto or KvFormat.I16 ? KvFormat.F32 : format, 1, latent.LatentRank + latent.RotatedSize, latent.LatentRank, true, blockSize),
         _ => null,
     };
 
@@ -65,22 +79,28 @@ internal sealed unsafe class LayerCache
     }
 
     /// <summary>All keys.</summary>
-    public PagedRows Keys => new(ElementFormat, keys, blockStride / ElementBytes, (long)blockSize * KeySize, KeySize);
+    public PagedRows Keys => Rows(keys, KeySize);
 
     /// <summary>All values.</summary>
-    public PagedRows Values => ValuesAreKeys ? Keys : new(ElementFormat, values, blockStride / ElementBytes, (long)blockSize * ValueSize, ValueSize);
+    public PagedRows Values => ValuesAreKeys ? Keys : Rows(values, ValueSize);
 
-    private TensorFormat ElementFormat => Format switch { KvFormat.F32 => TensorFormat.F32, KvFormat.F16 => TensorFormat.F16, _ => TensorFormat.BF16 };
+    private TensorFormat ElementFormat => Format switch
+    {
+        KvFormat.F32 => TensorFormat.F32,
+        KvFormat.F16 => TensorFormat.F16,
+        KvFormat.I16 => TensorFormat.I16,
+        _ => TensorFormat.BF16,
+    };
 
     /// <summary>Stores one token's keys and values, given head after head.</summary>
     public void Write(VectorKernels kernels, int block, int row, float* key, float* value)
     {
         for (int head = 0; head < Heads; head++)
         {
-            Store(kernels, key + (head * KeySize), Keys.Row(block, head, row), KeySize);
+            Store(kernels, key + (head * KeySize), Keys, block, head, row, KeySize, PagedAttention.KeyLimit);
             if (!ValuesAreKeys)
             {
-                Store(kernels, value + (head * ValueSize), Values.Row(block, head, row), ValueSize);
+                Store(kernels, value + (head * ValueSize), Values, block, head, row, ValueSize, PagedAttention.ValueLimit);
             }
         }
     }
@@ -89,16 +109,30 @@ internal sealed unsafe class LayerCache
     {
         for (int head = 0; head < Heads; head++)
         {
-            Copy(Keys.Row(sourceBlock, head, sourceRow), Keys.Row(destinationBlock, head, destinationRow), (long)KeySize * ElementBytes);
+            CopyRow(Keys, KeySize);
             if (!ValuesAreKeys)
             {
-                Copy(Values.Row(sourceBlock, head, sourceRow), Values.Row(destinationBlock, head, destinationRow), (long)ValueSize * ElementBytes);
+                CopyRow(Values, ValueSize);
+            }
+
+            void CopyRow(in PagedRows rows, int size)
+            {
+                Copy(rows.Row(sourceBlock, head, sourceRow), rows.Row(destinationBlock, head, destinationRow), (long)size * ElementBytes);
+                if (Format == KvFormat.I16)
+                {
+                    *rows.Scale(destinationBlock, head, destinationRow) = *rows.Scale(sourceBlock, head, sourceRow);
+                }
             }
         }
     }
 
-    private void Store(VectorKernels kernels, float* source, byte* destination, int count)
+    /// <summary>Rows, [head, row, size] in each block, and behind them the scales of integers, [head, row].</summary>
+    private PagedRows Rows(byte* start, int size) =>
+        new(ElementFormat, start, blockStride / ElementBytes, (long)blockSize * size, size, (long)Heads * blockSize * size, blockSize);
+
+    private void Store(VectorKernels kernels, float* source, in PagedRows rows, int block, int head, int row, int count, int limit)
     {
+        byte* destination = rows.Row(block, head, row);
         switch (Format)
         {
             case KvFormat.F32:
@@ -106,6 +140,9 @@ internal sealed unsafe class LayerCache
                 break;
             case KvFormat.F16:
                 kernels.ToHalf(source, (Half*)destination, count);
+                break;
+            case KvFormat.I16:
+                *rows.Scale(block, head, row) = kernels.ToIntegers(source, (short*)destination, count, limit);
                 break;
             default:
                 kernels.ToBFloat16(source, (ushort*)destination, count);

@@ -28,7 +28,7 @@ internal sealed unsafe class CpuBackend : IBackend
     /// <param name="team">Who computes.</param>
     /// <param name="kvFormat">How keys and values are cached.</param>
     /// <param name="snapshotBytes">Bytes for snapshots of recurrent state.</param>
-    /// <param name="fast">Whether products are rounded for speed; attention then takes the fast path where there is one, over a cache of bfloat16.</param>
+    /// <param name="fast">Whether products are rounded for speed; attention then takes the fast path where there is one, over a cache of bfloat16 or integers.</param>
     /// <param name="packing">Who is still packing weights; null: nobody.</param>
     public CpuBackend(ModelSpec spec, ModelWeights weights, ComputeTeam team, KvFormat kvFormat, long snapshotBytes, bool fast = false, PackingQueue? packing = null)
     {
@@ -62,7 +62,7 @@ internal sealed unsafe class CpuBackend : IBackend
         context = new LayerContext(team, rows, spec.Width, fast);
 
         // Where attention has no fast path, half the bytes still make it faster, and rounded keys and values suit rounded products.
-        this.kvFormat = kvFormat == KvFormat.Auto && !fast ? KvFormat.F32 : kvFormat;
+        this.kvFormat = kvFormat != KvFormat.Auto ? kvFormat : !fast ? KvFormat.F32 : context.Attention.PrefersIntegers ? KvFormat.I16 : KvFormat.Auto;
         mixtures = new MixtureLayer(spec.Width);
     }
 

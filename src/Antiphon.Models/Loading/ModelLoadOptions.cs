@@ -56,7 +56,8 @@ public enum MatrixPrecision
     /// The fastest way that this processor has machine code for, which is generated for it; the weights are rearranged while loading. With AVX-512 and bfloat16 dot products: weights and
     /// activations rounded to bfloat16, sums in float32. With AVX2 but not those: as <see cref="Int8"/>. Several times
     /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where neither applies (other processors, no permission to generate code, a format without packed form or
-    /// integer codes, routers of experts), the exact path stays. Attention likewise: on AMX, without soft-cap and latent vectors.
+    /// integer codes, routers of experts), the exact path stays. Attention likewise: on AMX with bfloat16, else on AVX-512 with VNNI with integers
+    /// (see <see cref="KvFormat.I16"/>), without soft-cap and latent vectors.
     /// </summary>
     Fast,
 
@@ -75,7 +76,10 @@ public enum MatrixPrecision
 /// <summary>How keys and values are kept in a cache.</summary>
 public enum KvFormat
 {
-    /// <summary>bfloat16 where <see cref="MatrixPrecision.Fast"/> rounds products (but for latent vectors and layers with a soft-cap), else 32 bits.</summary>
+    /// <summary>
+    /// Where <see cref="MatrixPrecision.Fast"/> rounds products (but for latent vectors and layers with a soft-cap), what attention is fastest with: integers on AVX-512 with
+    /// dot products (VNNI) and without AMX, else bfloat16. Elsewhere 32 bits.
+    /// </summary>
     Auto = 0,
 
     /// <summary>32 bits: exact.</summary>
@@ -86,4 +90,10 @@ public enum KvFormat
 
     /// <summary>bfloat16.</summary>
     BF16 = 3,
+
+    /// <summary>
+    /// 16-bit integers with one scale for each row, that is one head's key or value of one token: 12 bits and a sign of the row's greatest magnitude for keys, 11 for values. Nearer to
+    /// the exact result than bfloat16, and attention adds up products of integers, exactly. Layers with latent vectors, a soft-cap or heads of more than 256 numbers keep 32 bits.
+    /// </summary>
+    I16 = 4,
 }

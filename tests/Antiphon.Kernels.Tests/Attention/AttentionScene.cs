@@ -1,3 +1,4 @@
+using Antiphon.Kernels.Integers;
 using Antiphon.Kernels.Packed;
 using Antiphon.Kernels.Tiled;
 
@@ -32,12 +33,29 @@ internal sealed unsafe class AttentionScene : IDisposable
         order.CopyTo(new Span<int>(Blocks, blockCount));
 
         // Keys: [block][head][row][size]; values: [block][row][head][size].
-        long keyBlock = (long)shape.KeyValueHeads * blockSize * shape.KeySize;
-        long valueBlock = (long)shape.KeyValueHeads * blockSize * shape.ValueSize;
-        keys = Fill(format, blockCount * keyBlock, random, spread, atStart);
-        values = Fill(format, blockCount * valueBlock, random, 1, atStart);
-        keyRows = new PagedRows(format, keys.Pointer, keyBlock, (long)blockSize * shape.KeySize, shape.KeySize);
-        valueRows = shared ? keyRows : new PagedRows(format, values.Pointer, valueBlock, shape.ValueSize, (long)shape.KeyValueHeads * shape.ValueSize);
+        int rows = shape.KeyValueHeads * blockSize;
+        int scaleElements = format == TensorFormat.I16 ? 2 * rows : 0;
+        long keyBlock = ((long)rows * shape.KeySize) + scaleElements;
+        long valueBlock = ((long)rows * shape.ValueSize) + scaleElements;
+        keys = new GuardedMemory(blockCount * keyBlock * format.BlockBytes(), atStart);
+        values = new GuardedMemory(blockCount * valueBlock * format.BlockBytes(), atStart);
+        long keyScales = (long)rows * shape.KeySize;
+        long valueScales = (long)rows * shape.ValueSize;
+        keyRows = new PagedRows(format, keys.Pointer, keyBlock, (long)blockSize * shape.KeySize, shape.KeySize, keyScales, blockSize);
+        valueRows = shared
+            ? keyRows
+            : new PagedRows(format, values.Pointer, valueBlock, shape.ValueSize, (long)shape.KeyValueHeads * shape.ValueSize, valueScales, blockSize);
+        for (int row = 0; row < blockCount * rows; row++)
+        {
+            Fill(keyRows, row / rows, row % rows / blockSize, row % blockSize, random, spread, shape.KeySize, IntegerArithmetic.KeyLimit);
+        }
+
+        for (int row = 0; row < blockCount * rows; row++)
+        {
+            PagedRows place = shared ? new PagedRows(format, values.Pointer, valueBlock, shape.ValueSize, (long)shape.KeyValueHeads * shape.ValueSize) : valueRows;
+            Fill(place, row / rows, row % shape.KeyValueHeads, row % rows / shape.KeyValueHeads, random, 1, shape.ValueSize, IntegerArithmetic.ValueLimit);
+        }
+
         int width = shape.QueryHeads * shape.KeySize;
         queryMemory = new GuardedMemory((long)length * width * sizeof(float), atStart);
         for (int i = 0; i < length * width; i++)
@@ -152,6 +170,34 @@ internal sealed unsafe class AttentionScene : IDisposable
         }
     }
 
+    /// <summary>Holds some outputs over a cache of integers against their definition, bit for bit.</summary>
+    public void CheckIntegers(float[] outputs, int first, int rows, bool[]? visible = null, int[]? positions = null)
+    {
+        int end = Math.Min(length, first + rows);
+        float[] expected = new float[shape.ValueSize];
+        for (int i = 0; i < rows; i += Math.Max(1, (rows + 3) / 5))
+        {
+            bool[] seen = Seen(i, first, rows, end, visible, positions);
+            for (int head = 0; head < shape.QueryHeads; head += Math.Max(1, shape.QueryHeads / 3))
+            {
+                int keyHead = head / (shape.QueryHeads / shape.KeyValueHeads);
+                (short[] keyIntegers, float[] keyScales) = Integers(keyRows, shape.KeySize, keyHead, end);
+                (short[] valueIntegers, float[] valueScales) = Integers(valueRows, shape.ValueSize, keyHead, end);
+                float* query = Queries + ((((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize);
+                IntegerArithmetic.Attend(
+                    new ReadOnlySpan<float>(query, shape.KeySize), keyIntegers, keyScales, valueIntegers, valueScales, seen, shape.Scale, sinks?[head], expected);
+                for (int d = 0; d < shape.ValueSize; d++)
+                {
+                    float actual = outputs[((((long)i * shape.QueryHeads) + head) * shape.ValueSize) + d];
+                    if (actual != expected[d])
+                    {
+                        Assert.Fail($"row {first + i}, head {head}, value {d}: {actual:g9}, by definition {expected[d]:g9}");
+                    }
+                }
+            }
+        }
+    }
+
     /// <summary>Holds some outputs of the fast path against its definition, bit for bit.</summary>
     /// <returns>How often shifts followed, and how often the greatest score rose.</returns>
     public (int Shifts, int Rises) CheckDefinition(float[] outputs, int first, int rows, bool[]? visible = null, int[]? positions = null)
@@ -161,15 +207,7 @@ internal sealed unsafe class AttentionScene : IDisposable
         (int Shifts, int Rises) counts = default;
         for (int i = 0; i < rows; i += Math.Max(1, (rows + 3) / 4))
         {
-            int position = positions?[i] ?? first + i;
-            bool[] seen = new bool[end];
-            for (int j = 0; j < end; j++)
-            {
-                int own = j - first;
-                int keyPosition = own >= 0 && positions is not null ? positions[own] : j;
-                seen[j] = (own < 0 || (visible is null ? own <= i : visible[(i * rows) + own])) && (shape.Window == 0 || position - keyPosition < shape.Window);
-            }
-
+            bool[] seen = Seen(i, first, rows, end, visible, positions);
             for (int head = 0; head < shape.QueryHeads; head += Math.Max(1, shape.QueryHeads / 3))
             {
                 float* query = Queries + (((long)(first + i) * shape.QueryHeads) + head) * shape.KeySize;
@@ -235,6 +273,34 @@ internal sealed unsafe class AttentionScene : IDisposable
         }
     }
 
+    private bool[] Seen(int row, int first, int rows, int end, bool[]? visible, int[]? positions)
+    {
+        int position = positions?[row] ?? first + row;
+        bool[] seen = new bool[end];
+        for (int j = 0; j < end; j++)
+        {
+            int own = j - first;
+            int keyPosition = own >= 0 && positions is not null ? positions[own] : j;
+            seen[j] = (own < 0 || (visible is null ? own <= row : visible[(row * rows) + own])) && (shape.Window == 0 || position - keyPosition < shape.Window);
+        }
+
+        return seen;
+    }
+
+    private (short[] Integers, float[] Scales) Integers(in PagedRows pool, int size, int head, int count)
+    {
+        short[] integers = new short[count * size];
+        float[] scales = new float[count];
+        for (int i = 0; i < count; i++)
+        {
+            (int block, int row) = (Blocks[i / blockSize], i % blockSize);
+            new ReadOnlySpan<short>(pool.Row(block, head, row), size).CopyTo(integers.AsSpan(i * size));
+            scales[i] = *pool.Scale(block, head, row);
+        }
+
+        return (integers, scales);
+    }
+
     private ushort[] Rounded(in PagedRows pool, int size, int head, int count)
     {
         int padded = TiledSizes.Padded(size);
@@ -257,32 +323,53 @@ internal sealed unsafe class AttentionScene : IDisposable
         }
     }
 
-    private void Read(in PagedRows pool, int head, int position, float[] destination) => BlockDecoder.Decode(
-        pool.Format,
-        new ReadOnlySpan<byte>(pool.Row(Blocks[position / blockSize], head, position % blockSize), destination.Length * pool.Format.BlockBytes()),
-        destination);
-
-    private static GuardedMemory Fill(TensorFormat format, long elements, Random random, float spread, bool atStart)
+    private void Read(in PagedRows pool, int head, int position, float[] destination)
     {
-        int size = format.BlockBytes();
-        GuardedMemory memory = new(elements * size, atStart);
-        for (long i = 0; i < elements; i++)
+        int block = Blocks[position / blockSize];
+        int row = position % blockSize;
+        byte* source = pool.Row(block, head, row);
+        if (pool.Format == TensorFormat.I16)
         {
-            float value = ((random.NextSingle() * 2) - 1) * spread;
-            switch (format)
+            for (int d = 0; d < destination.Length; d++)
+            {
+                destination[d] = ((short*)source)[d] * *pool.Scale(block, head, row);
+            }
+
+            return;
+        }
+
+        BlockDecoder.Decode(pool.Format, new ReadOnlySpan<byte>(source, destination.Length * pool.Format.BlockBytes()), destination);
+    }
+
+    private static void Fill(in PagedRows pool, int block, int head, int row, Random random, float spread, int size, int limit)
+    {
+        float* values = stackalloc float[size];
+        for (int d = 0; d < size; d++)
+        {
+            values[d] = ((random.NextSingle() * 2) - 1) * spread;
+        }
+
+        byte* destination = pool.Row(block, head, row);
+        if (pool.Format == TensorFormat.I16)
+        {
+            *pool.Scale(block, head, row) = VectorKernels.Default.ToIntegers(values, (short*)destination, size, limit);
+            return;
+        }
+
+        for (int d = 0; d < size; d++)
+        {
+            switch (pool.Format)
             {
                 case TensorFormat.F32:
-                    ((float*)memory.Pointer)[i] = value;
+                    ((float*)destination)[d] = values[d];
                     break;
                 case TensorFormat.F16:
-                    ((Half*)memory.Pointer)[i] = (Half)value;
+                    ((Half*)destination)[d] = (Half)values[d];
                     break;
                 default:
-                    ((ushort*)memory.Pointer)[i] = (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16);
+                    ((ushort*)destination)[d] = BFloat16.Round(values[d]);
                     break;
             }
         }
-
-        return memory;
     }
 }

@@ -2,7 +2,7 @@ namespace Antiphon.Models.Tests.Forward;
 
 public sealed class BatchInvarianceTests
 {
-    public static TheoryData<KvFormat, int> Cases() => new MatrixTheoryData<KvFormat, int>([KvFormat.F32, KvFormat.F16, KvFormat.BF16], [1, 3]);
+    public static TheoryData<KvFormat, int> Cases() => new MatrixTheoryData<KvFormat, int>([KvFormat.F32, KvFormat.F16, KvFormat.BF16, KvFormat.I16], [1, 3]);
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -75,10 +75,12 @@ public sealed class BatchInvarianceTests
         Assert.Equal(model.Fresh([.. prompt, .. drafts]), batch.Logits(0, 5));
     }
 
-    [Fact]
-    public void Branches_of_a_tree_do_not_see_each_other_and_the_accepted_one_can_be_kept()
+    [Theory]
+    [InlineData(KvFormat.F32)]
+    [InlineData(KvFormat.I16)]
+    public void Branches_of_a_tree_do_not_see_each_other_and_the_accepted_one_can_be_kept(KvFormat format)
     {
-        using TinyModel model = new(2, KvFormat.F32, 1 << 20, TinyModel.Attention, TinyModel.Attention with { Window = 7 }, TinyModel.Latent);
+        using TinyModel model = new(2, format, 1 << 20, TinyModel.Attention, TinyModel.Attention with { Window = 7 }, TinyModel.Latent);
         int[] prompt = TinyModel.Tokens(20, 5);
         using KvCache cache = model.Backend.CreateCache(16, 8);
         using Sequence sequence = new(cache);
