@@ -118,6 +118,23 @@ internal static unsafe class AttentionTiles<T>
         }
     }
 
+    /// <summary>Writes the outputs of an item's queries, whose states lie one after the other; of an item of one segment the states themselves, for <see cref="AttentionMerge{T}"/>.</summary>
+    public static void Finish(in AttentionProblem problem, in AttentionItem item, float* totals, int stateFloats)
+    {
+        int count = item.Rows * item.Heads;
+        if (item.Partial >= 0)
+        {
+            new Span<float>(totals, count * stateFloats).CopyTo(new Span<float>(problem.Partials + item.Partial, count * stateFloats));
+            return;
+        }
+
+        for (int q = 0; q < count; q++)
+        {
+            float* sink = problem.Sinks is null ? null : problem.Sinks + item.Head + (q % item.Heads);
+            Finish(totals + (q * stateFloats), sink, problem.Output(item, q), problem.Shape.ValueSize);
+        }
+    }
+
     /// <summary>Turns a state into an output; a query that saw nothing gets zeros.</summary>
     /// <param name="total">The state over all segments.</param>
     /// <param name="sink">A logit without a value, or null.</param>

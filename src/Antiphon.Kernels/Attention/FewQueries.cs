@@ -107,18 +107,7 @@ internal readonly unsafe struct FewQueries<T>
             }
         }
 
-        if (item.Partial >= 0)
-        {
-            // An item of one segment: the state itself, for the merge to do what is done above.
-            new Span<float>(totals, count * stateFloats).CopyTo(new Span<float>(problem.Partials + item.Partial, count * stateFloats));
-            return;
-        }
-
-        for (int q = 0; q < count; q++)
-        {
-            float* sink = problem.Sinks is null ? null : problem.Sinks + item.Head + (q % item.Heads);
-            AttentionTiles<T>.Finish(totals + (q * stateFloats), sink, problem.Output(item, q), problem.Shape.ValueSize);
-        }
+        AttentionTiles<T>.Finish(problem, item, totals, stateFloats);
     }
 
     private static byte** Half(byte** located, int tile) => located + ((tile & 1) * 2 * TileRows);

@@ -21,7 +21,7 @@ internal enum SplitOrder
 internal readonly struct SplitForm
 {
     /// <summary>Tokens of a whole group.</summary>
-    public const int GroupTokens = 16;
+    public const int GroupTokens = IInputForm.GroupRows;
 
     private readonly int steps;
 

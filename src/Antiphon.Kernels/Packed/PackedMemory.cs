@@ -47,12 +47,10 @@ public sealed unsafe partial class PackedMemory : SafeHandle
     {
         if (OperatingSystem.IsLinux() && length > 0)
         {
-            nint page = Environment.SystemPageSize;
-            nint first = ((nint)start + page - 1) & ~(page - 1);
-            nint end = (nint)((byte*)start + length) & ~(page - 1);
-            if (end > first)
+            (nint first, nint bytes) = WholePages(start, length);
+            if (bytes > 0)
             {
-                _ = Advise(first, (nuint)(end - first), AdviseHugePages);
+                _ = Advise(first, (nuint)bytes, AdviseHugePages);
             }
         }
     }
@@ -82,14 +80,21 @@ public sealed unsafe partial class PackedMemory : SafeHandle
     {
         if (OperatingSystem.IsLinux() && length > 0)
         {
-            nint page = Environment.SystemPageSize;
-            nint first = ((nint)start + page - 1) & ~(page - 1);
-            nint end = (nint)(start + length) & ~(page - 1);
-            if (end > first)
+            (nint first, nint bytes) = WholePages(start, length);
+            if (bytes > 0)
             {
-                _ = Advise(first, (nuint)(end - first), AdviseDontNeed);
+                _ = Advise(first, (nuint)bytes, AdviseDontNeed);
             }
         }
+    }
+
+    /// <summary>The pages that lie wholly in some memory: the first, and their bytes, which may be none.</summary>
+    internal static (nint First, nint Bytes) WholePages(void* start, long length)
+    {
+        nint page = Environment.SystemPageSize;
+        nint first = ((nint)start + page - 1) & -page;
+        nint end = (nint)((byte*)start + length) & -page;
+        return (first, Math.Max(0, end - first));
     }
 
     /// <inheritdoc/>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
+using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels;
 
@@ -27,10 +28,8 @@ public static unsafe partial class MemoryNodes
     internal static bool TrySpread(void* start, long length, ReadOnlySpan<int> nodes)
     {
         int call = RuntimeInformation.ProcessArchitecture switch { Architecture.X64 => 237, Architecture.Arm64 => 235, _ => -1 };
-        nint page = Environment.SystemPageSize;
-        nint first = ((nint)start + page - 1) & -page;
-        nint end = (nint)((byte*)start + length) & -page;
-        if (!OperatingSystem.IsLinux() || call < 0 || end <= first)
+        (nint first, nint bytes) = PackedMemory.WholePages(start, length);
+        if (!OperatingSystem.IsLinux() || call < 0 || bytes == 0)
         {
             return false;
         }
@@ -43,7 +42,7 @@ public static unsafe partial class MemoryNodes
         }
 
         // The system counts one bit less than it is told.
-        return SystemCall(call, first, end - first, PolicyInterleave, (nint)mask, MostNodes + 1, 0) == 0;
+        return SystemCall(call, first, bytes, PolicyInterleave, (nint)mask, MostNodes + 1, 0) == 0;
     }
 
     /// <summary>The nodes below a folder that have any of some processors.</summary>

@@ -94,17 +94,7 @@ internal readonly unsafe struct FewIntegers<T>
             }
         }
 
-        if (item.Partial >= 0)
-        {
-            new Span<float>(totals, count * stateFloats).CopyTo(new Span<float>(problem.Partials + item.Partial, count * stateFloats));
-            return;
-        }
-
-        for (int q = 0; q < count; q++)
-        {
-            float* sink = problem.Sinks is null ? null : problem.Sinks + item.Head + (q % item.Heads);
-            AttentionTiles<T>.Finish(totals + (q * stateFloats), sink, problem.Output(item, q), problem.Shape.ValueSize);
-        }
+        AttentionTiles<T>.Finish(problem, item, totals, stateFloats);
     }
 
     private static short** Half(short** located, int block) => located + ((block & 1) * 2 * BlockKeys);
