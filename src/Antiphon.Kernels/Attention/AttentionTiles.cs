@@ -118,21 +118,17 @@ internal static unsafe class AttentionTiles<T>
         }
     }
 
-    /// <summary>Writes the outputs of an item's queries, whose states lie one after the other; of an item of one segment the states themselves, for <see cref="AttentionMerge{T}"/>.</summary>
-    public static void Finish(in AttentionProblem problem, in AttentionItem item, float* totals, int stateFloats)
+    /// <summary>Writes the output of an item's query; of an item of one segment the state itself, for <see cref="AttentionMerge{T}"/>.</summary>
+    public static void Finish(in AttentionProblem problem, in AttentionItem item, int query, float* state, int stateFloats)
     {
-        int count = item.Rows * item.Heads;
         if (item.Partial >= 0)
         {
-            new Span<float>(totals, count * stateFloats).CopyTo(new Span<float>(problem.Partials + item.Partial, count * stateFloats));
+            new Span<float>(state, stateFloats).CopyTo(new Span<float>(problem.Partials + item.Partial + ((long)query * stateFloats), stateFloats));
             return;
         }
 
-        for (int q = 0; q < count; q++)
-        {
-            float* sink = problem.Sinks is null ? null : problem.Sinks + item.Head + (q % item.Heads);
-            Finish(totals + (q * stateFloats), sink, problem.Output(item, q), problem.Shape.ValueSize);
-        }
+        float* sink = problem.Sinks is null ? null : problem.Sinks + item.Head + (query % item.Heads);
+        Finish(state, sink, problem.Output(item, query), problem.Shape.ValueSize);
     }
 
     /// <summary>Turns a state into an output; a query that saw nothing gets zeros.</summary>

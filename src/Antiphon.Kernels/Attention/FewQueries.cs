@@ -107,7 +107,10 @@ internal readonly unsafe struct FewQueries<T>
             }
         }
 
-        AttentionTiles<T>.Finish(problem, item, totals, stateFloats);
+        for (int q = 0; q < count; q++)
+        {
+            AttentionTiles<T>.Finish(problem, item, q, totals + (q * stateFloats), stateFloats);
+        }
     }
 
     private static byte** Half(byte** located, int tile) => located + ((tile & 1) * 2 * TileRows);

@@ -204,17 +204,9 @@ internal readonly unsafe struct ManyQueries<T>
             for (int i = 0; i < Math.Min(4, count - q); i++)
             {
                 float* state = states + (i * stateFloats);
-                int query = lane + q + i;
                 state[0] = group.Greatest[q + i];
                 state[1] = group.Sums[q + i];
-                if (item.Partial >= 0)
-                {
-                    new Span<float>(state, stateFloats).CopyTo(new Span<float>(problem.Partials + item.Partial + ((long)query * stateFloats), stateFloats));
-                    continue;
-                }
-
-                float* sink = problem.Sinks is null ? null : problem.Sinks + item.Head + (query % item.Heads);
-                AttentionTiles<T>.Finish(state, sink, problem.Output(item, query), problem.Shape.ValueSize);
+                AttentionTiles<T>.Finish(problem, item, lane + q + i, state, stateFloats);
             }
         }
     }

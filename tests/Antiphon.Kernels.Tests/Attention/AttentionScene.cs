@@ -170,6 +170,26 @@ internal sealed unsafe class AttentionScene : IDisposable
         }
     }
 
+    /// <summary>A random tree of tokens behind some rows: each sees itself, its parent, and what that sees.</summary>
+    public static (bool[] Visible, int[] Positions) Tree(Random random, int first, int rows)
+    {
+        bool[] visible = new bool[rows * rows];
+        int[] positions = new int[rows];
+        for (int i = 0; i < rows; i++)
+        {
+            int parent = random.Next(-1, i);
+            positions[i] = parent < 0 ? first : positions[parent] + 1;
+            for (int j = 0; parent >= 0 && j < rows; j++)
+            {
+                visible[(i * rows) + j] = visible[(parent * rows) + j];
+            }
+
+            visible[(i * rows) + i] = true;
+        }
+
+        return (visible, positions);
+    }
+
     /// <summary>Holds some outputs over a cache of integers against their definition, bit for bit.</summary>
     public void CheckIntegers(float[] outputs, int first, int rows, bool[]? visible = null, int[]? positions = null)
     {

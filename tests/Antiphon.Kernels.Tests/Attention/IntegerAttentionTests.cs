@@ -73,21 +73,7 @@ public sealed unsafe class IntegerAttentionTests(ITestOutputHelper output)
                 continue;
             }
 
-            // A tree of tokens: each sees itself, its parent, and what that sees.
-            bool[] visible = new bool[rows * rows];
-            int[] positions = new int[rows];
-            for (int i = 0; i < rows; i++)
-            {
-                int parent = random.Next(-1, i);
-                positions[i] = parent < 0 ? first : positions[parent] + 1;
-                for (int j = 0; parent >= 0 && j < rows; j++)
-                {
-                    visible[(i * rows) + j] = visible[(parent * rows) + j];
-                }
-
-                visible[(i * rows) + i] = true;
-            }
-
+            (bool[] visible, int[] positions) = AttentionScene.Tree(random, first, rows);
             scene.CheckIntegers(scene.RunVisible(first, rows, visible, positions), first, rows, visible, positions);
         }
     }

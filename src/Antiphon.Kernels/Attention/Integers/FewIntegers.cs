@@ -94,7 +94,10 @@ internal readonly unsafe struct FewIntegers<T>
             }
         }
 
-        AttentionTiles<T>.Finish(problem, item, totals, stateFloats);
+        for (int q = 0; q < count; q++)
+        {
+            AttentionTiles<T>.Finish(problem, item, q, totals + (q * stateFloats), stateFloats);
+        }
     }
 
     private static short** Half(short** located, int block) => located + ((block & 1) * 2 * BlockKeys);

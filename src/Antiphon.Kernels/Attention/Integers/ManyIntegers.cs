@@ -318,17 +318,9 @@ internal readonly unsafe struct ManyIntegers
             for (int i = 0; i < Math.Min(4, count - q); i++)
             {
                 float* state = states + (i * stateFloats);
-                int query = lane + q + i;
                 state[0] = group.Greatest(group.Total)[q + i];
                 state[1] = group.Sums(group.Total)[q + i];
-                if (item.Partial >= 0)
-                {
-                    new Span<float>(state, stateFloats).CopyTo(new Span<float>(problem.Partials + item.Partial + ((long)query * stateFloats), stateFloats));
-                    continue;
-                }
-
-                float* sink = problem.Sinks is null ? null : problem.Sinks + item.Head + (query % item.Heads);
-                AttentionTiles<Lanes512>.Finish(state, sink, problem.Output(item, query), problem.Shape.ValueSize);
+                AttentionTiles<Lanes512>.Finish(problem, item, lane + q + i, state, stateFloats);
             }
         }
     }
