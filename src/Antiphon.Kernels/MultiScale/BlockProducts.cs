@@ -63,17 +63,52 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
         return strips <= 4 ? strips / together * together : (strips - (strips % 3 == 1 ? 4 : 0)) / 3 * 3;
     }
 
-    /// <summary>Emits a tile's products with all tokens.</summary>
-    /// <param name="tokens">The tokens.</param>
+    /// <summary>Emits a tile's products with some tokens.</summary>
+    /// <param name="tokens">The tokens, up to <see cref="MaxTokens"/>.</param>
     /// <param name="ahead">What is fetched into the first-level cache meanwhile.</param>
     public void Emit(int tokens, IReadOnlyList<AssemblerMemoryOperand> ahead)
     {
         fetches = ahead;
         broadcasts = CodeLayout.Groups * passes * tokens;
         (broadcastsDone, fetchesDone) = (0, 0);
-        for (int first = 0; first < tokens; first += MaxTokens)
+        for (int block = 0; block < layout.SubBlocks; block++)
         {
-            Emit(first, Math.Min(MaxTokens, tokens - first));
+            EmitIntegers(block, tokens);
+            for (int strip = 0; strip < strips; strip++)
+            {
+                code.vmovaps(Weights(strip), Scales(strip, block));
+                if (HasTileMinimum)
+                {
+                    code.vmovaps(Minimum(strip), Minimums(strip));
+                }
+            }
+
+            for (int token = 0; token < tokens; token++)
+            {
+                if (HasTileMinimum)
+                {
+                    // Sums are stored negated.
+                    code.vcvtdq2ps(TokenSum, __dword_bcst[TokenSums + (4 * token)]);
+                }
+
+                for (int strip = 0; strip < strips; strip++)
+                {
+                    AssemblerRegisterZMM total = Total(strip, token);
+                    code.vcvtdq2ps(total, total);
+                    if (HasTileMinimum)
+                    {
+                        code.vmovaps(Sum, Sums(strip, token));
+                        code.vfnmadd231ps(Sum, TokenSum, Minimum(strip));
+                        code.vfmadd213ps(total, Weights(strip), Sum);
+                    }
+                    else
+                    {
+                        code.vfmadd213ps(total, Weights(strip), Sums(strip, token));
+                    }
+
+                    code.vmovaps(Sums(strip, token), total);
+                }
+            }
         }
     }
 
@@ -142,50 +177,7 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
         }
     }
 
-    private void Emit(int first, int tokens)
-    {
-        for (int block = 0; block < layout.SubBlocks; block++)
-        {
-            EmitIntegers(block, first, tokens);
-            for (int strip = 0; strip < strips; strip++)
-            {
-                code.vmovaps(Weights(strip), Scales(strip, block));
-                if (HasTileMinimum)
-                {
-                    code.vmovaps(Minimum(strip), Minimums(strip));
-                }
-            }
-
-            for (int token = 0; token < tokens; token++)
-            {
-                if (HasTileMinimum)
-                {
-                    // Sums are stored negated.
-                    code.vcvtdq2ps(TokenSum, __dword_bcst[TokenSums + (4 * (first + token))]);
-                }
-
-                for (int strip = 0; strip < strips; strip++)
-                {
-                    AssemblerRegisterZMM total = Total(strip, token);
-                    code.vcvtdq2ps(total, total);
-                    if (HasTileMinimum)
-                    {
-                        code.vmovaps(Sum, Sums(strip, first + token));
-                        code.vfnmadd231ps(Sum, TokenSum, Minimum(strip));
-                        code.vfmadd213ps(total, Weights(strip), Sum);
-                    }
-                    else
-                    {
-                        code.vfmadd213ps(total, Weights(strip), Sums(strip, first + token));
-                    }
-
-                    code.vmovaps(Sums(strip, first + token), total);
-                }
-            }
-        }
-    }
-
-    private void EmitIntegers(int block, int first, int tokens)
+    private void EmitIntegers(int block, int tokens)
     {
         for (int strip = 0; strip < strips; strip++)
         {
@@ -216,7 +208,7 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
 
                 for (int token = 0; token < tokens; token++)
                 {
-                    code.vpbroadcastd(Integers(token), __dword_ptr[Input + ((64 * (first + token)) + (32 * pass) + (4 * group))]);
+                    code.vpbroadcastd(Integers(token), __dword_ptr[Input + ((64 * token) + (32 * pass) + (4 * group))]);
                     for (int strip = 0; strip < strips; strip++)
                     {
                         code.vpdpbusd(Total(strip, token), Integers(token), Weights(strip));

@@ -51,11 +51,15 @@ internal static class StripKernel
         AssemblerRegister64 tokenSums = kernel.Take();
         AssemblerRegister64 digits = kernel.Take();
         AssemblerRegister64 steps = kernel.Take();
-        AssemblerRegister64 toHeader = kernel.Take();
+        AssemblerRegister64 sums = kernel.Take();
         AssemblerRegister64 scaleAt = kernel.Take();
         AssemblerRegister64 at = kernel.Take();
         AssemblerRegister64 ahead = kernel.Take();
         AssemblerRegister64 scalesAhead = kernel.Take();
+
+        // More than 8 tokens take two parts, the first of them the larger by at most one.
+        int parts = (tokens + BlockProducts.MaxTokens - 1) / BlockProducts.MaxTokens;
+        int part = (tokens + parts - 1) / parts;
         int scaleBytes = layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles);
         BlockProducts products = new(kernel, layout, strips, passes)
         {
@@ -64,7 +68,7 @@ internal static class StripKernel
             Starts = (strip, block) => __zmmword_ptr[scratch + (StartsAt + (128 * strip) + (64 * block))],
             Scales = (strip, block) => __zmmword_ptr[scaleAt + ((StripScales * strip) + (64 * block))],
             Minimums = strip => __zmmword_ptr[scratch + (MinimumsAt + (64 * strip))],
-            Sums = (strip, token) => __zmmword_ptr[scratch + (64 * ((strip * tokens) + token))],
+            Sums = (strip, token) => __zmmword_ptr[sums + (64 * ((((token / part * strips) + strip) * part) + (token % part)))],
             Input = input,
             TokenSums = tokenSums,
             Digits = digits,
@@ -85,8 +89,8 @@ internal static class StripKernel
         code.mov(tokenSums, kernel.Argument(CodeArguments.SumsField));
         code.mov(digits, kernel.Argument(CodeArguments.DigitsField));
         code.mov(steps, kernel.Argument(CodeArguments.StepsField));
-        code.mov(toHeader, 1);
         code.lea(scaleAt, __[scratch + ScalesAt]);
+        code.mov(sums, scratch);
         products.EmitClear(tokens);
 
         code.Label(ref nextTile);
@@ -104,13 +108,11 @@ internal static class StripKernel
         }
 
         EmitAhead();
-        products.Emit(tokens, [.. Enumerable.Range(0, strips).SelectMany(Fetches)]);
-        code.add(codes, layout.TileBytes);
-        code.add(ahead, layout.TileBytes);
-        code.add(scalesAhead, scaleBytes);
         code.add(scales, layout.TileScaleBytes);
-        code.add(input, 64 * tokens);
-        code.add(tokenSums, 4 * blocks * tokens);
+        EmitParts();
+        code.mov(sums, scratch);
+        code.add(codes, layout.TileBytes);
+        code.add(scalesAhead, scaleBytes);
         if (layout.HeaderBytes > 0)
         {
             code.add(scaleAt, 64 * blocks);
@@ -141,9 +143,40 @@ internal static class StripKernel
             }
         }
 
+        // Equal parts are a loop: code of half the size is decoded less often.
+        void EmitParts()
+        {
+            if (tokens == parts * part)
+            {
+                Label nextPart = code.CreateLabel();
+                code.Label(ref nextPart);
+                EmitPart(part);
+                if (parts > 1)
+                {
+                    code.lea(at, __[scratch + (64 * strips * tokens)]);
+                    code.cmp(sums, at);
+                    code.jne(nextPart);
+                }
+            }
+            else
+            {
+                EmitPart(part);
+                EmitPart(tokens - part);
+            }
+        }
+
+        void EmitPart(int count)
+        {
+            products.Emit(count, [.. Enumerable.Range(0, strips).SelectMany(Fetches)]);
+            code.add(input, 64 * count);
+            code.add(tokenSums, 4 * blocks * count);
+            code.add(sums, 64 * strips * count);
+            code.add(ahead, layout.TileBytes / parts);
+        }
+
         // Codes some tiles ahead, scales as much ahead as a pass over the strips.
         IEnumerable<AssemblerMemoryOperand> Fetches(int strip) =>
-            Enumerable.Range(0, layout.TileBytes / 64).Select(line => AtStrip(strip, ahead, 64 * line)).Append(AtStrip(strip, scalesAhead, 0));
+            Enumerable.Range(0, ((layout.TileBytes / parts) + 63) / 64).Select(line => AtStrip(strip, ahead, 64 * line)).Append(AtStrip(strip, scalesAhead, 0));
 
         // Behind the last tile comes the first of the next strips.
         void EmitAhead()
@@ -161,9 +194,8 @@ internal static class StripKernel
         void EmitHeader()
         {
             Label noHeader = code.CreateLabel();
-            code.dec(toHeader);
+            code.test(steps, CodeLayout.SuperTiles - 1);
             code.jnz(noHeader);
-            code.mov(toHeader, CodeLayout.SuperTiles);
             code.lea(scaleAt, __[scratch + ScalesAt]);
             for (int strip = 0; strip < strips; strip++)
             {
@@ -226,10 +258,10 @@ internal static class StripKernel
             for (int block = 0; block < blocks; block++)
             {
                 // Two sums, since the instructions wait for each other.
-                AssemblerRegisterZMM[] parts = [zmm8, zmm9];
-                foreach (AssemblerRegisterZMM part in parts)
+                AssemblerRegisterZMM[] chains = [zmm8, zmm9];
+                foreach (AssemblerRegisterZMM chain in chains)
                 {
-                    code.vpxord(part, part, part);
+                    code.vpxord(chain, chain, chain);
                 }
 
                 int groups = CodeLayout.Groups / blocks;
@@ -238,11 +270,11 @@ internal static class StripKernel
                     int group = (block * groups) + i;
                     if (layout.IsPlain)
                     {
-                        code.vpdpbusd(parts[i % 2], Bias, products.Values(strip, group));
+                        code.vpdpbusd(chains[i % 2], Bias, products.Values(strip, group));
                     }
                     else
                     {
-                        code.vpdpbusd(parts[i % 2], Bias, Code(group));
+                        code.vpdpbusd(chains[i % 2], Bias, Code(group));
                     }
                 }
 
