@@ -29,6 +29,7 @@ public sealed unsafe partial class CpuFeatures
             HasHalfConversion = Bit(X86Base.CpuId(1, 0).Ecx, 29);
             HasAvx512Vnni = avx512 && Bit(leaf7C, 11);
             HasAvx512Vbmi = avx512 && Bit(leaf7C, 1);
+            HasAvx512BitMatrices = avx512 && Bit(leaf7C, 8);
             HasAvx512BFloat16 = avx512 && Bit(leaf71A, 5);
             HasAmx = avx512 && Bit(leaf7D, 24) && Bit(leaf7D, 22) && Bit(leaf7D, 25) && SystemSavesTiles();
         }
@@ -64,6 +65,9 @@ public sealed unsafe partial class CpuFeatures
 
     /// <summary>Byte permutations of 512-bit vectors.</summary>
     public bool HasAvx512Vbmi { get; }
+
+    /// <summary>Products of bytes with matrices of bits on 512-bit vectors (GFNI).</summary>
+    internal bool HasAvx512BitMatrices { get; }
 
     /// <summary>Bfloat16 dot products on 512-bit vectors.</summary>
     public bool HasAvx512BFloat16 { get; }

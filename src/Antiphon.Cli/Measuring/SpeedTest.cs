@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Numerics;
+using System.Runtime.InteropServices;
 using Antiphon.Models;
 
 namespace Antiphon.Cli;
@@ -151,23 +152,35 @@ internal sealed class SpeedTest : IDisposable
 
     private static int Best(ReadOnlySpan<float> logits)
     {
+        // A choice must not count beside the step: parts in which nothing is greater are passed over.
+        const int Part = 128;
         int best = 0;
-        for (int i = 0; i < logits.Length;)
+        for (int start = 0; start < logits.Length; start += Part)
         {
-            // A choice must not count beside the step: vectors in which nothing is greater are passed over.
-            int end = Math.Min(i + Vector<float>.Count, logits.Length);
-            if (end - i == Vector<float>.Count && !Vector.GreaterThanAny(new Vector<float>(logits[i..]), new Vector<float>(logits[best])))
+            int end = Math.Min(start + Part, logits.Length);
+            if (end - start == Part && !HasGreater(logits.Slice(start, Part), logits[best]))
             {
-                i = end;
                 continue;
             }
 
-            for (; i < end; i++)
+            for (int i = start; i < end; i++)
             {
                 best = logits[i] > logits[best] ? i : best;
             }
         }
 
         return best;
+    }
+
+    private static bool HasGreater(ReadOnlySpan<float> values, float bound)
+    {
+        var bounds = new Vector<float>(bound);
+        Vector<int> greater = Vector<int>.Zero;
+        foreach (Vector<float> vector in MemoryMarshal.Cast<float, Vector<float>>(values))
+        {
+            greater |= Vector.GreaterThan(vector, bounds);
+        }
+
+        return greater != Vector<int>.Zero;
     }
 }

@@ -107,6 +107,95 @@ internal static class CodeUnpacking
         }
     }
 
+    /// <summary>Emits code that loads the constants of <see cref="EmitValues"/>.</summary>
+    /// <param name="kernel">Where to.</param>
+    /// <param name="layout">The layout; not of plain bytes.</param>
+    /// <param name="matrix">The register of a field's matrix: those of the first plane, then those of the second.</param>
+    /// <param name="values">Receives the value of each code, where the format has a table.</param>
+    public static void EmitMatrices(KernelAssembler kernel, CodeLayout layout, Func<int, AssemblerRegisterZMM> matrix, AssemblerRegisterZMM values)
+    {
+        int lows = 8 / layout.LowBits;
+        int highs = layout.HighBits > 0 ? 8 / layout.HighBits : 0;
+        for (int field = 0; field < lows + highs && !layout.IsPlain; field++)
+        {
+            bool low = field < lows;
+            byte[] rows = low
+                ? BitRows(layout, field * layout.LowBits, layout.LowBits, 0)
+                : BitRows(layout, (field - lows) * layout.HighBits, layout.HighBits, layout.LowBits);
+            kernel.Code.vmovdqa64(matrix(field), kernel.Bytes(i => rows[i % 8]));
+        }
+
+        if (layout.Table is { } table)
+        {
+            kernel.Code.vmovdqa64(values, kernel.Bytes(i => table[i % 16]));
+        }
+    }
+
+    /// <summary>Emits code for the values of a tile: signed bytes, one register for each group. A product with a matrix of bits takes a field out of its byte, and its offset away.</summary>
+    /// <param name="code">Where to.</param>
+    /// <param name="layout">The layout; not of plain bytes.</param>
+    /// <param name="tile">Holds the address of the tile's codes.</param>
+    /// <param name="register">The register of a group.</param>
+    /// <param name="temporary">A register to use.</param>
+    /// <param name="plane">Another.</param>
+    /// <param name="matrix">As for <see cref="EmitMatrices"/>.</param>
+    /// <param name="values">The value of each code, where the format has a table.</param>
+    public static void EmitValues(
+        Assembler code,
+        CodeLayout layout,
+        AssemblerRegister64 tile,
+        Func<int, AssemblerRegisterZMM> register,
+        AssemblerRegisterZMM temporary,
+        AssemblerRegisterZMM plane,
+        Func<int, AssemblerRegisterZMM> matrix,
+        AssemblerRegisterZMM values)
+    {
+        int bits = layout.LowBits;
+        int high = layout.HighBits;
+        for (int vector = 0; vector < bits; vector++)
+        {
+            code.vmovdqu64(plane, __zmmword_ptr[tile + (64 * vector)]);
+            for (int field = 0; field * bits < 8; field++)
+            {
+                code.vgf2p8affineqb(register(vector + (field * bits)), plane, matrix(field), SignBits(layout, 0, bits));
+            }
+        }
+
+        for (int vector = 0; vector < high; vector++)
+        {
+            code.vmovdqu64(plane, __zmmword_ptr[tile + (64 * (bits + vector))]);
+            for (int field = 0; field * high < 8; field++)
+            {
+                AssemblerRegisterZMM group = register(vector + (field * high));
+                code.vgf2p8affineqb(temporary, plane, matrix((8 / bits) + field), SignBits(layout, bits, high));
+                code.vpord(group, group, temporary);
+            }
+        }
+
+        for (int group = 0; group < CodeLayout.Groups && layout.Table is not null; group++)
+        {
+            code.vpshufb(register(group), values, register(group));
+        }
+    }
+
+    /// <summary>The matrix that brings a field to its place in the code: for each bit of the result, from the highest on, the bit that it is.</summary>
+    /// <remarks>An offset is half the codes there are: a code minus that is the code with its highest bit inverted, and all bits above the same as that.</remarks>
+    private static byte[] BitRows(CodeLayout layout, int from, int bits, int to)
+    {
+        byte[] rows = new byte[8];
+        for (int bit = to; bit < 8; bit++)
+        {
+            int source = bit < to + bits ? bit - to : SignBits(layout, to, bits) != 0 ? bits - 1 : -1;
+            rows[7 - bit] = source < 0 ? (byte)0 : (byte)(1 << (from + source));
+        }
+
+        return rows;
+    }
+
+    /// <summary>The bits that are inverted where a plane, from bit <paramref name="to"/> of the code on, has the highest bit of a code with an offset.</summary>
+    private static byte SignBits(CodeLayout layout, int to, int bits) =>
+        layout.Offset > 0 && layout.Table is null && to + bits == layout.LowBits + layout.HighBits ? (byte)(0xFF << (to + bits - 1)) : (byte)0;
+
     /// <summary>Emits code for the scale, and the minimum, of a tile of a format without super-blocks.</summary>
     public static void EmitTileScales(
         KernelAssembler kernel, CodeLayout layout, AssemblerRegister64 tile, AssemblerRegisterZMM scale, AssemblerRegisterZMM minimum, AssemblerRegisterZMM temporary)

@@ -224,6 +224,9 @@ public sealed class MultiScaleKernels : IDisposable
     /// <summary>Whether such products are added to sums in one instruction (VPDPWSSD).</summary>
     internal bool FusesPairs { get; init; } = CpuFeatures.Current.HasAvxVnni;
 
+    /// <summary>Whether codes are taken apart by matrices of bits: one instruction where shifts, masks and offsets take two or three.</summary>
+    internal bool UsesBitMatrices { get; init; } = CpuFeatures.Current.HasAvx512BitMatrices;
+
     internal GeneratedCode Tile(CodeLayout layout, int tokens) => shelf.Get(
         ref tile[(CodeLayout.Layouts.IndexOf(layout) * SplitForm.GroupTokens) + tokens - 1],
         (layout, tokens, Passes),
@@ -236,8 +239,8 @@ public sealed class MultiScaleKernels : IDisposable
 
     internal GeneratedCode Strip(CodeLayout layout, int strips, int tokens) => shelf.Get(
         ref strip[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * StripKernel.MaxTokens) + tokens - 1],
-        (layout, strips, tokens, Passes),
-        static of => StripKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
+        (layout, strips, tokens, Passes, UsesBitMatrices),
+        static of => StripKernel.Generate(of.layout, of.strips, of.tokens, of.Passes, of.UsesBitMatrices));
 
     internal GeneratedCode Panel(CodeLayout layout, int strips, int tokens) => shelf.Get(
         ref panel[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * BlockProducts.MaxTokens) + tokens - 1],

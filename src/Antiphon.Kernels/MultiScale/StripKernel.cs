@@ -38,7 +38,8 @@ internal static class StripKernel
     /// <param name="strips">Strips at a time, from 1 to 3; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
     /// <param name="tokens">Tokens, from 1 to 16.</param>
     /// <param name="passes">1 or 2.</param>
-    public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes)
+    /// <param name="bitMatrices">Whether the processor multiplies bytes with matrices of bits.</param>
+    public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes, bool bitMatrices)
     {
         KernelAssembler kernel = new();
         Assembler code = kernel.Code;
@@ -100,7 +101,15 @@ internal static class StripKernel
         }
 
         // The products take every register.
-        CodeUnpacking.EmitConstants(kernel, layout, LowMask, HighMask, TableValues);
+        if (bitMatrices)
+        {
+            CodeUnpacking.EmitMatrices(kernel, layout, BitMatrix, TableValues);
+        }
+        else
+        {
+            CodeUnpacking.EmitConstants(kernel, layout, LowMask, HighMask, TableValues);
+        }
+
         code.vmovdqa64(Bias, kernel.Bytes(_ => 128));
         for (int strip = 0; strip < strips; strip++)
         {
@@ -243,10 +252,18 @@ internal static class StripKernel
             if (!layout.IsPlain)
             {
                 code.lea(at, AtStrip(strip, codes, 0));
-                CodeUnpacking.Emit(code, layout, at, Code, Other, LowMask, HighMask, TableValues);
+                if (bitMatrices)
+                {
+                    CodeUnpacking.EmitValues(code, layout, at, Code, Other, TileScale, BitMatrix, TableValues);
+                }
+                else
+                {
+                    CodeUnpacking.Emit(code, layout, at, Code, Other, LowMask, HighMask, TableValues);
+                }
+
                 for (int group = 0; group < CodeLayout.Groups; group++)
                 {
-                    if (layout.Offset > 0)
+                    if (layout.Offset > 0 && !bitMatrices)
                     {
                         code.vpsubb(Code(group), Code(group), kernel.Bytes(_ => layout.Offset));
                     }
@@ -287,4 +304,6 @@ internal static class StripKernel
     }
 
     private static AssemblerRegisterZMM Code(int group) => new(Register.ZMM0 + group);
+
+    private static AssemblerRegisterZMM BitMatrix(int field) => new(field < 8 ? Register.ZMM24 + field : Register.ZMM11 + field - 8);
 }

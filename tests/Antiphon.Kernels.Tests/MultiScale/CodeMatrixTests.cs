@@ -140,6 +140,32 @@ public sealed unsafe class CodeMatrixTests
     }
 
     [Theory]
+    [MemberData(nameof(Formats))]
+    public void Codes_taken_apart_without_matrices_of_bits_give_the_defined_bits(TensorFormat format)
+    {
+        Require(KernelTier.Avx512, 2).Dispose();
+        Random random = new((int)format);
+        int columns = 2 * Math.Max(64, format.BlockElements());
+        const int Rows = 37;
+        using ComputeTeam team = new(1);
+        using MultiScaleKernels kernels = new(KernelTier.Avx512) { UsesBitMatrices = false };
+        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
+        using Activations x = new();
+        using Activations part = new();
+        RandomWeights.Fill(x, 16, columns, random);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, team);
+            float[] expected = Define(format, bytes, Rows, x, 2);
+            foreach (int count in new[] { 1, 8, 13, 16 })
+            {
+                Copy(x, part, 0, count, out _);
+                AssertSame(expected.AsSpan(0, count * Rows), Multiply(matrix, part, Rows, team));
+            }
+        }
+    }
+
+    [Theory]
     [MemberData(nameof(TiersAndFormats))]
     public void Tuning_tries_every_plan_and_changes_no_bit(KernelTier tier, TensorFormat format)
     {
