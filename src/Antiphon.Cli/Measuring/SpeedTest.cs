@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using System.Numerics;
+using Antiphon.Kernels;
 using Antiphon.Models;
 
 namespace Antiphon.Cli;
@@ -81,7 +81,7 @@ internal sealed class SpeedTest : IDisposable
             for (int i = 0; i < sequences; i++)
             {
                 running[i].Commit(1);
-                next[i] = Best(batch.Logits(i));
+                next[i] = Best(batch.Logits(i), batch.Maxima(i));
             }
 
             // The first step warms up what the step before it, of another test, pushed out.
@@ -149,25 +149,14 @@ internal sealed class SpeedTest : IDisposable
         return (int)((mixed ^ (mixed >> 13)) % (uint)backend.VocabularySize);
     }
 
-    private static int Best(ReadOnlySpan<float> logits)
+    private static int Best(ReadOnlySpan<float> logits, ReadOnlySpan<float> maxima)
     {
         int best = 0;
-        for (int i = 0; i < logits.Length;)
+        for (int i = 1; i < maxima.Length; i++)
         {
-            // A choice must not count beside the step: vectors in which nothing is greater are passed over.
-            int end = Math.Min(i + Vector<float>.Count, logits.Length);
-            if (end - i == Vector<float>.Count && !Vector.GreaterThanAny(new Vector<float>(logits[i..]), new Vector<float>(logits[best])))
-            {
-                i = end;
-                continue;
-            }
-
-            for (; i < end; i++)
-            {
-                best = logits[i] > logits[best] ? i : best;
-            }
+            best = maxima[i] > maxima[best] ? i : best;
         }
 
-        return best;
+        return (best * BlockMaxima.Length) + logits[(best * BlockMaxima.Length)..].IndexOf(maxima[best]);
     }
 }

@@ -1,4 +1,4 @@
-using System.Numerics;
+using Antiphon.Kernels;
 
 namespace Antiphon.Engine;
 
@@ -24,16 +24,23 @@ internal sealed class Candidates(int vocabularySize)
     public ReadOnlySpan<float> Probabilities => probabilities.AsSpan(0, Count);
 
     /// <summary>Starts with all tokens whose logit is at least <paramref name="lowest"/> and not minus infinity.</summary>
-    public void Load(ReadOnlySpan<float> values, float lowest = float.NegativeInfinity)
+    public void Load(LogitRow row, float lowest = float.NegativeInfinity)
     {
+        lowest = Math.Max(lowest, float.MinValue);
         int count = 0;
-        for (int i = 0; i < values.Length; i++)
+        ReadOnlySpan<float> maxima = row.Maxima;
+        for (int block = 0; block < maxima.Length; block++)
         {
-            float value = values[i];
-            if (value >= lowest && value != float.NegativeInfinity)
+            if (maxima[block] >= lowest)
             {
-                tokens[count] = i;
-                logits[count++] = value;
+                int token = block * BlockMaxima.Length;
+                foreach (float value in row.Block(block))
+                {
+                    // Written in any case, and kept by counting it: a branch that nobody can foretell costs more.
+                    tokens[count] = token++;
+                    logits[count] = value;
+                    count += value >= lowest ? 1 : 0;
+                }
             }
         }
 
@@ -41,43 +48,15 @@ internal sealed class Candidates(int vocabularySize)
         sorted = false;
     }
 
-    /// <summary>Divides all logits.</summary>
-    public void Divide(float divisor)
-    {
-        Span<float> values = logits.AsSpan(0, Count);
-        for (int i = 0; i < values.Length; i++)
-        {
-            values[i] /= divisor;
-        }
-    }
+    /// <summary>Applies a temperature; the highest logit, which is given, becomes 0.</summary>
+    public void Scale(float highest, float temperature) => LogitMath.Scale(Logits, highest, temperature, logits);
 
     /// <summary>Computes <see cref="Probabilities"/>.</summary>
     public void Softmax()
     {
-        ReadOnlySpan<float> source = Logits;
         Span<float> target = probabilities.AsSpan(0, Count);
-        float highest = LogitMath.Max(source);
-        Vector<float> offset = new(highest);
-        double sum = 0;
-        int i = 0;
-        for (; i <= source.Length - Vector<float>.Count; i += Vector<float>.Count)
-        {
-            Vector<float> exponentials = Vector.Exp(new Vector<float>(source[i..]) - offset);
-            exponentials.CopyTo(target[i..]);
-            sum += Vector.Sum(exponentials);
-        }
-
-        for (; i < source.Length; i++)
-        {
-            target[i] = MathF.Exp(source[i] - highest);
-            sum += target[i];
-        }
-
-        float scale = (float)(1 / sum);
-        for (i = 0; i < target.Length; i++)
-        {
-            target[i] *= scale;
-        }
+        LogitMath.Scale(Logits, LogitMath.Max(Logits), 1, target);
+        LogitMath.Multiply(target, (float)(1 / LogitMath.Exp(target)));
     }
 
     /// <summary>Keeps the <paramref name="count"/> most likely, sorted; of equals those with the lower token.</summary>
@@ -147,6 +126,22 @@ internal sealed class Candidates(int vocabularySize)
         Count = kept;
     }
 
+    /// <summary>Keeps candidates whose score is below a bound, in their order. Probabilities and scores move along.</summary>
+    public void KeepBelow(Span<float> scores, float bound)
+    {
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (scores[i] < bound)
+            {
+                scores[kept] = scores[i];
+                Move(i, kept++);
+            }
+        }
+
+        Count = kept;
+    }
+
     /// <summary>Removes candidates at least as likely as a bound, except one.</summary>
     public void DropAtLeast(float probability, int except)
     {
@@ -171,23 +166,7 @@ internal sealed class Candidates(int vocabularySize)
             sum += probability;
         }
 
-        double target = uniform * sum;
-        double passed = 0;
-        int last = 0;
-        for (int i = 0; i < Count; i++)
-        {
-            if (probabilities[i] > 0)
-            {
-                passed += probabilities[i];
-                last = i;
-                if (passed > target)
-                {
-                    break;
-                }
-            }
-        }
-
-        return last;
+        return LogitMath.Draw(Probabilities, sum, uniform);
     }
 
     private void Move(int from, int to)

@@ -40,6 +40,7 @@ internal unsafe struct MatrixProduct<T>
 
     private readonly RowMajorWeights weights;
     private readonly Activations x;
+    private readonly MatrixOutput output;
     private readonly float* y;
     private readonly long stride;
     private readonly ComputeTeam team;
@@ -47,12 +48,13 @@ internal unsafe struct MatrixProduct<T>
     private readonly TileWeights form;
     private readonly int chunkRows;
 
-    public MatrixProduct(in RowMajorWeights weights, Activations x, float* y, int stride, TileKernels? kernels, ComputeTeam team)
+    public MatrixProduct(in RowMajorWeights weights, Activations x, in MatrixOutput output, TileKernels? kernels, ComputeTeam team)
     {
         this.weights = weights;
         this.x = x;
-        this.y = y;
-        this.stride = stride;
+        this.output = output;
+        y = output.Output;
+        stride = output.Stride;
         this.kernels = kernels;
 
         // One token alone shares nothing; what C# makes of decoding blocks for it is the faster.
@@ -65,7 +67,8 @@ internal unsafe struct MatrixProduct<T>
             ? Math.Min(PanelRows, CpuFeatures.Current.Level2Bytes / 2 / (4L * Math.Max(Lanes, x.Stride)))
             : Math.Max(1, 96 * 1024 / Math.Max(1, weights.RowBytes));
         long fair = weights.Rows / (team.Size == 1 ? 1 : 4L * team.Size);
-        chunkRows = (int)Math.Max(2 * TileRows, Math.Min(wanted, fair)) & -(2 * TileRows);
+        int unit = Math.Max(2 * TileRows, output.RowUnit);
+        chunkRows = (int)Math.Max(unit, Math.Min(wanted, fair)) & -unit;
     }
 
     /// <summary>Whether the input is read in groups of tokens.</summary>
@@ -106,6 +109,8 @@ internal unsafe struct MatrixProduct<T>
         {
             MultiplyBatch(first, end, worker);
         }
+
+        output.FindMaxima(first, end, x.Rows);
     }
 
     private readonly void MultiplyFused(int first, int end, int worker)

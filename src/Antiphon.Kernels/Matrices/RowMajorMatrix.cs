@@ -33,7 +33,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
     }
 
     /// <summary>Multiplies the first few matrices in one pass, if they are of this kind and tier.</summary>
-    /// <returns>How many were multiplied; 0 or 1 when nothing was done.</returns>
+    /// <returns>How many were multiplied; 0: none.</returns>
     public static int MultiplyTogether(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
     {
         if (products[0].Matrix is not RowMajorMatrix first)
@@ -47,11 +47,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
             count++;
         }
 
-        if (count > 1)
-        {
-            first.Multiply(products[..count], x, team);
-        }
-
+        first.Multiply(products[..count], x, team);
         return count;
     }
 
@@ -103,7 +99,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
             }
 
             RowMajorWeights its = ((RowMajorMatrix)product.Matrix).weights;
-            MatrixProduct<T> item = new(its, x, product.Output, product.Stride, kernels, team);
+            MatrixProduct<T> item = new(its, x, product, kernels, team);
             work.Add(item);
             grouped |= item.NeedsGroups;
         }

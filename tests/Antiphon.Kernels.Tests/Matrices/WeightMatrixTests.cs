@@ -82,7 +82,7 @@ public sealed unsafe class WeightMatrixTests
             List<NativeBuffer<byte>> memories = [];
             foreach (TensorFormat format in formats)
             {
-                int rows = random.Next(0, 50);
+                int rows = random.Next(0, 500);
                 byte[] bytes = RandomWeights.Create(format, rows, 96, random);
                 NativeBuffer<byte> memory = new(bytes.Length);
                 bytes.CopyTo(memory.Span(0, bytes.Length));
@@ -91,17 +91,20 @@ public sealed unsafe class WeightMatrixTests
             }
 
             NativeBuffer<float>[] outputs = matrices.Select(matrix => new NativeBuffer<float>((long)matrix.Rows * count)).ToArray();
+            NativeBuffer<float>[] maxima = matrices.Select(matrix => new NativeBuffer<float>((long)BlockMaxima.Count(matrix.Rows) * count)).ToArray();
             MatrixOutput[] products = new MatrixOutput[matrices.Count];
             for (int i = 0; i < products.Length; i++)
             {
-                products[i] = new MatrixOutput(matrices[i], outputs[i].Pointer, matrices[i].Rows);
+                products[i] = new MatrixOutput(matrices[i], outputs[i].Pointer, matrices[i].Rows) { Maxima = maxima[i].Pointer };
             }
 
             WeightMatrix.MultiplyAll(products, x, team);
             for (int i = 0; i < products.Length; i++)
             {
                 Assert.Equal(Multiply(matrices[i], x, team), Bits(outputs[i].Span(0, matrices[i].Rows * count)));
+                Assert.Equal(BlockMaximaTests.Of(outputs[i], matrices[i].Rows, count), maxima[i].Span(0, count * BlockMaxima.Count(matrices[i].Rows)).ToArray());
                 outputs[i].Dispose();
+                maxima[i].Dispose();
                 memories[i].Dispose();
             }
         }
