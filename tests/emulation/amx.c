@@ -38,6 +38,7 @@ static struct sigaction theirs[65];
 static int (*real_sigaction)(int, const struct sigaction *, struct sigaction *);
 static void *(*real_dlopen)(const char *, int);
 static unsigned opmask_offset, high256_offset, high16_offset;
+static int has_vnni;
 
 static void fail(const char *what, const uint8_t *at) {
     fprintf(stderr, "amx emulation: %s at %p:", what, (const void *)at);
@@ -195,7 +196,29 @@ static void multiply_bfloat16(int to, int a, int b) {
     }
 }
 
+// Signed numbers by signed ones as unsigned by signed: 128 is added to the former, and what that adds to the sums is taken off.
+__attribute__((target("avx512vnni"))) static void multiply_signed_bytes(int to, int a, int b) {
+    int rows = rows_of(to), steps = bytes_of(a) / 4;
+    const __m512i signs = _mm512_set1_epi32((int)0x80808080);
+    __m512i excess = _mm512_setzero_si512(), b_rows[16];
+    for (int k = 0; k < steps; k++) {
+        b_rows[k] = _mm512_loadu_si512(&tiles.tiles[b][k]);
+        excess = _mm512_dpbusd_epi32(excess, signs, b_rows[k]);
+    }
+    __mmask16 columns = (__mmask16)((1u << (bytes_of(to) / 4)) - 1);
+    for (int m = 0; m < rows; m++) {
+        __m512i sum = _mm512_sub_epi32(_mm512_loadu_si512(&tiles.tiles[to][m]), excess);
+        for (int k = 0; k < steps; k++) {
+            int32_t four;
+            memcpy(&four, tiles.tiles[a][m].bytes + 4 * k, 4);
+            sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(_mm512_set1_epi32(four), signs), b_rows[k]);
+        }
+        _mm512_mask_storeu_epi32(&tiles.tiles[to][m], columns, sum);
+    }
+}
+
 static void multiply_bytes(int to, int a, int b, int a_signed, int b_signed) {
+    if (a_signed && b_signed && has_vnni) { multiply_signed_bytes(to, a, b); return; }
     int rows = rows_of(to), steps = bytes_of(a) / 4, columns = bytes_of(to) / 4;
     for (int m = 0; m < rows; m++)
         for (int n = 0; n < columns; n++) {
@@ -384,6 +407,7 @@ __attribute__((constructor)) static void begin(void) {
     __cpuid_count(0xD, 6, size, high256_offset, c, d);
     __cpuid_count(0xD, 7, size, high16_offset, c, d);
     if (!__builtin_cpu_supports("avx512bw")) { fprintf(stderr, "amx emulation: this processor has no AVX-512\n"); return; }
+    has_vnni = __builtin_cpu_supports("avx512vnni");
     real_sigaction = dlsym(RTLD_NEXT, "sigaction");
     struct sigaction plain = {.sa_handler = SIG_DFL};
     theirs[SIGILL] = theirs[SIGSEGV] = plain;
