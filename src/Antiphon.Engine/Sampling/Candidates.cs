@@ -12,7 +12,6 @@ internal sealed class Candidates(int vocabularySize)
     private readonly float[] logits = new float[vocabularySize];
     private readonly float[] probabilities = new float[vocabularySize];
     private readonly ulong[] keys = new ulong[vocabularySize];
-    private bool sorted;
 
     public int Count { get; private set; }
 
@@ -45,7 +44,6 @@ internal sealed class Candidates(int vocabularySize)
         }
 
         Count = count;
-        sorted = false;
     }
 
     /// <summary>Applies a temperature; the highest logit, which is given, becomes 0.</summary>
@@ -74,13 +72,8 @@ internal sealed class Candidates(int vocabularySize)
     }
 
     /// <summary>Sorts, the most likely first; equals by token.</summary>
-    public void SortByLogit()
+    private void SortByLogit()
     {
-        if (sorted)
-        {
-            return;
-        }
-
         Span<ulong> order = keys.AsSpan(0, Count);
         for (int i = 0; i < order.Length; i++)
         {
@@ -89,6 +82,51 @@ internal sealed class Candidates(int vocabularySize)
 
         order.Sort();
         Unpack(order);
+    }
+
+    /// <summary>Keeps the fewest most likely ones whose exponentials, relative to the highest logit, reach a sum; of equals those with the lower token.</summary>
+    public void KeepNucleus(double sum)
+    {
+        float highest = LogitMath.Max(Logits);
+        Span<float> weights = probabilities.AsSpan(0, Count);
+        LogitMath.Scale(Logits, highest, 1, weights);
+        LogitMath.Exp(weights);
+        MassBins bins = default;
+        for (int i = 0; i < weights.Length; i++)
+        {
+            bins.Add(highest - logits[i], weights[i]);
+        }
+
+        int edge = bins.Reaching(sum, out double passed);
+        int count = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (MassBins.Of(highest - logits[i]) == edge)
+            {
+                keys[count++] = Key(logits[i], tokens[i]);
+            }
+        }
+
+        Span<ulong> order = keys.AsSpan(0, count);
+        order.Sort();
+        ulong last = ulong.MaxValue;
+        for (int i = 0; i < order.Length && passed < sum; i++)
+        {
+            last = order[i];
+            passed += Math.Exp((double)FromKey(last) - highest);
+        }
+
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            int bin = MassBins.Of(highest - logits[i]);
+            if (bin < edge || (bin == edge && Key(logits[i], tokens[i]) <= last))
+            {
+                Move(i, kept++);
+            }
+        }
+
+        Count = kept;
     }
 
     /// <summary>Sorts by a score of each candidate, lowest first; equals stay in order. Probabilities move along.</summary>
@@ -105,7 +143,6 @@ internal sealed class Candidates(int vocabularySize)
         Permute(order, tokens, scores);
         Permute(order, logits, scores);
         Permute(order, probabilities, scores);
-        sorted = false;
     }
 
     /// <summary>Keeps the first <paramref name="count"/>.</summary>
@@ -240,8 +277,6 @@ internal sealed class Candidates(int vocabularySize)
             tokens[i] = (int)(uint)order[i];
             logits[i] = FromKey(order[i]);
         }
-
-        sorted = true;
     }
 
     // Rising keys: falling logits, then rising tokens. -0 and +0 count as equal.

@@ -6,10 +6,6 @@ internal static class Truncation
     /// <summary>Taken off a bound that tells beforehand which logits a truncation will not leave, so that rounding loses none that it will.</summary>
     public const float Slack = 0.001f;
 
-    // Scores of typical sampling are put into bins of this width, in nats.
-    private const float BinWidth = 1f / 32;
-    private const int Bins = 1024;
-
     /// <summary>Nucleus sampling (Holtzman et al. 2019): the fewest most likely candidates that together reach <paramref name="share"/>.</summary>
     /// <param name="candidates">The candidates; of those below <see cref="LowestInNucleus"/> some or all may be missing.</param>
     /// <param name="share">The share.</param>
@@ -20,27 +16,13 @@ internal static class Truncation
         {
             candidates.Softmax();
             sum = 1 / (double)LogitMath.Max(candidates.Probabilities);
-            candidates.KeepAtLeast(candidates.Logits, LogitMath.Max(candidates.Logits) + LowestInNucleus(share, sum, candidates.Count));
         }
 
-        double most = 1 / sum;
-        candidates.SortByLogit();
-        ReadOnlySpan<float> logits = candidates.Logits;
-        double passed = 0;
-        for (int i = 0; i < logits.Length; i++)
-        {
-            passed += most * Math.Exp((double)logits[i] - logits[0]);
-            if (passed >= share)
-            {
-                candidates.KeepFirst(i + 1);
-                return;
-            }
-        }
+        candidates.KeepNucleus(share * sum);
     }
 
     /// <summary>
-    /// A logit, relative to the highest one: the tokens below it have together less than 1 - share, so the nucleus lies among the others, and only they need
-    /// sorting.
+    /// A logit, relative to the highest one: the tokens below it have together less than 1 - share, so the nucleus lies among the others.
     /// </summary>
     /// <param name="share">The nucleus's share.</param>
     /// <param name="sum">Sum of the exponentials of all logits, relative to the highest one.</param>
@@ -72,24 +54,14 @@ internal static class Truncation
         }
 
         // Only those up to the bin in which the share is reached need sorting; a little more than the share, lest rounding matters.
-        Span<double> bins = stackalloc double[Bins];
-        bins.Clear();
+        MassBins bins = default;
         for (int i = 0; i < probabilities.Length; i++)
         {
-            bins[Bin(scores[i])] += probabilities[i];
+            bins.Add(scores[i], probabilities[i]);
         }
 
-        int last = 0;
-        for (double reached = bins[0]; last < Bins - 1 && reached < share + 1e-4;)
-        {
-            reached += bins[++last];
-        }
-
-        if (last < Bins - 1)
-        {
-            candidates.KeepBelow(scores, (last + 1) * BinWidth);
-            probabilities = candidates.Probabilities;
-        }
+        candidates.KeepBelow(scores, MassBins.End(bins.Reaching(share + 1e-4, out _)));
+        probabilities = candidates.Probabilities;
 
         candidates.SortBy(scores);
         double passed = 0;
@@ -103,8 +75,6 @@ internal static class Truncation
             }
         }
     }
-
-    private static int Bin(float score) => (int)Math.Min(Bins - 1, score / BinWidth);
 
     /// <summary>Top-nσ (Tang et al. 2024): the lowest logit that stays, which is this many standard deviations below the highest.</summary>
     public static float LowestWithinSigma(ReadOnlySpan<float> logits, float highest, float deviations)
