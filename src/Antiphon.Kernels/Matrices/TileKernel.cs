@@ -13,9 +13,8 @@ internal sealed class TileKernel
 {
     private const int VectorBytes = 64;
 
-    // Of rows that groups share, so much is done in a turn, and so many lines are fetched in it.
+    // Steps of rows that groups share in a turn: two lines of each row.
     private const int SharedTurn = 4;
-    private const int SharedFetches = 3;
 
     private readonly KernelAssembler kernel = new();
     private readonly Assembler code;
@@ -33,8 +32,7 @@ internal sealed class TileKernel
     private readonly AssemblerRegister64 left;
     private readonly AssemblerRegister64 ahead;
     private readonly AssemblerRegister64 panel;
-    private readonly AssemblerRegister64 aheadStep;
-    private readonly AssemblerRegister64 aheadSteps;
+    private readonly AssemblerRegister64 aheadTile;
 
     // The group that is being written.
     private int group;
@@ -59,9 +57,8 @@ internal sealed class TileKernel
         decoder = new TileDecoder(kernel, isShared ? TileWeights.BF16 : form, narrow, w);
         if (isShared)
         {
-            aheadStep = kernel.TakeArgument(TileArguments.AheadStepField);
-            aheadSteps = kernel.Take();
-            code.imul(aheadSteps, aheadStep, SharedFetches);
+            aheadTile = kernel.Take();
+            code.mov(aheadTile, ahead);
         }
     }
 
@@ -78,9 +75,6 @@ internal sealed class TileKernel
 
     /// <summary>Weight rows in a tile: of those that each group decodes anew, fewer rows and more tokens are less to decode.</summary>
     public static int RowsOf(TileWeights form) => form == TileWeights.BF16Shared ? 3 : DotTiles.Rows;
-
-    /// <summary>How often a kernel fetches something while a group passes over some steps of a tile.</summary>
-    public static long FetchesOf(TileWeights form, long steps, bool narrow) => form == TileWeights.BF16Shared ? steps / SharedTurn * SharedFetches : narrow ? 2 * steps : steps;
 
     /// <summary>Generates a kernel that takes <see cref="TileArguments"/>.</summary>
     /// <param name="all">Number of tokens, at least 1. If that is more than <see cref="MostTokens"/>, one group after the other passes over a tile.</param>
@@ -115,6 +109,11 @@ internal sealed class TileKernel
         code.add(weights, kernel.Argument(TileArguments.TileBytesField));
         code.add(kernel.Argument(TileArguments.OutputField), rows * sizeof(float));
         code.add(sums, rows * all * VectorBytes);
+        if (isShared)
+        {
+            code.add(aheadTile, kernel.Argument(TileArguments.TileBytesField));
+        }
+
         code.dec(kernel.Argument(TileArguments.TilesField));
         code.jnz(nextTile);
         return kernel.Finish();
@@ -130,6 +129,11 @@ internal sealed class TileKernel
         {
             code.mov(Next, weights);
             code.add(Next, kernel.Argument(TileArguments.TileBytesField));
+        }
+
+        if (isShared)
+        {
+            code.mov(ahead, aheadTile);
         }
 
         // The group's input, and in it the first of these columns.
@@ -329,7 +333,7 @@ internal sealed class TileKernel
         }
     }
 
-    // With few instructions: they take up what neighbours on the core leave to this one.
+    // Every other line of a tile as far away as these columns are long.
     private void EmitSharedFetch(int step, int steps)
     {
         if (steps < SharedTurn)
@@ -337,13 +341,13 @@ internal sealed class TileKernel
             return;
         }
 
-        if (step < SharedFetches)
+        if (step < rows)
         {
-            code.prefetcht1(step == 0 ? __byte_ptr[ahead] : __byte_ptr[ahead + (aheadStep * step)]);
+            code.prefetcht1(__byte_ptr[decoder.RowOf(ahead, step)]);
         }
         else
         {
-            code.add(ahead, aheadSteps);
+            code.add(ahead, decoder.BytesOfBlock * SharedTurn / decoder.StepsOfBlock);
         }
     }
 
