@@ -180,22 +180,14 @@ internal unsafe struct MatrixProduct<T>
             }
 
             FetchBehind(row, rows, first, end, &arguments);
-            for (int column = 0; column < x.Stride; column += width)
+            for (int group = 0; group < x.Groups.Count; group += together)
             {
-                byte* ahead = column + width < x.Stride ? weights.Source(row, column + width) : weights.Data + (RowBehind(row, rows, first, end) * weights.RowBytes);
-                for (int group = 0; group < x.Groups.Count; group += together)
+                for (int column = 0; column < x.Stride; column += width)
                 {
                     arguments.Weights = weights.Source(row, column);
                     arguments.Factors = factors + (rowFactors == 0 ? 0 : column / format.BlockColumns * format.BlockFactors);
                     arguments.Steps = Math.Min(width, x.Stride - column) / Lanes;
                     arguments.Add = column;
-                    arguments.Sums = scratch + ((long)blockRows * x.Groups.Start(group) * Lanes);
-                    if (form == TileWeights.BF16Shared)
-                    {
-                        // Two groups fetch every other line each; a third one finds everything fetched.
-                        arguments.Ahead = ahead + (Math.Min(group, 1) * 64);
-                    }
-
                     Run(group, together, column, row, rows, form, null, &arguments);
                     arguments.Ahead = (byte*)arguments.Ahead + (arguments.AheadStep * Fetches(rows, arguments.Steps, together));
                 }
@@ -245,19 +237,17 @@ internal unsafe struct MatrixProduct<T>
     /// <param name="arguments">Receives where to begin, and how fast to go on.</param>
     private readonly void FetchBehind(int row, int rows, int first, int end, TileArguments* arguments)
     {
+        // What comes behind a chunk is probably another worker's.
         bool isBatch = x.Groups.Count > 1;
-        int next = RowBehind(row, rows, first, end);
+        int next = row + rows < end ? row + rows : first + (team.Size * chunkRows);
         arguments->Ahead = isBatch ? weights.Data + (next * weights.RowBytes)
             : weights.Data + (row * weights.RowBytes) + Math.Max(rows * weights.RowBytes, 4096);
         arguments->AheadStep = isBatch ? rows * weights.RowBytes / Math.Max(1, Fetches(rows, x.Stride / Lanes, x.Groups.Count)) : 0;
     }
 
-    // What comes behind a chunk is probably another worker's.
-    private readonly int RowBehind(int row, int rows, int first, int end) => row + rows < end ? row + rows : first + (team.Size * chunkRows);
-
     /// <summary>How often some groups of tokens together fetch something while they pass over some rows and steps.</summary>
     private readonly long Fetches(int rows, long steps, int groups) =>
-        (rows + tileRows - 1) / tileRows * groups * steps * (typeof(T) == typeof(Lanes256) ? 2 : 1);
+        (rows + tileRows - 1) / tileRows * groups * TileKernel.FetchesOf(form, steps, typeof(T) == typeof(Lanes256));
 
     private readonly void MultiplyPanel(int first, int end, int worker)
     {

@@ -13,8 +13,9 @@ internal sealed class TileKernel
 {
     private const int VectorBytes = 64;
 
-    // Steps of rows that groups share in a turn: two lines of each row.
+    // Of rows that groups share, so much is done in a turn, and so many lines are fetched in it.
     private const int SharedTurn = 4;
+    private const int SharedFetches = 3;
 
     private readonly KernelAssembler kernel = new();
     private readonly Assembler code;
@@ -32,7 +33,8 @@ internal sealed class TileKernel
     private readonly AssemblerRegister64 left;
     private readonly AssemblerRegister64 ahead;
     private readonly AssemblerRegister64 panel;
-    private readonly AssemblerRegister64 aheadTile;
+    private readonly AssemblerRegister64 aheadStep;
+    private readonly AssemblerRegister64 aheadSteps;
 
     // The group that is being written.
     private int group;
@@ -57,8 +59,9 @@ internal sealed class TileKernel
         decoder = new TileDecoder(kernel, isShared ? TileWeights.BF16 : form, narrow, w);
         if (isShared)
         {
-            aheadTile = kernel.Take();
-            code.mov(aheadTile, ahead);
+            aheadStep = kernel.TakeArgument(TileArguments.AheadStepField);
+            aheadSteps = kernel.Take();
+            code.imul(aheadSteps, aheadStep, SharedFetches);
         }
     }
 
@@ -75,6 +78,9 @@ internal sealed class TileKernel
 
     /// <summary>Weight rows in a tile: of those that each group decodes anew, fewer rows and more tokens are less to decode.</summary>
     public static int RowsOf(TileWeights form) => form == TileWeights.BF16Shared ? 3 : DotTiles.Rows;
+
+    /// <summary>How often a kernel fetches something while a group passes over some steps of a tile.</summary>
+    public static long FetchesOf(TileWeights form, long steps, bool narrow) => form == TileWeights.BF16Shared ? steps / SharedTurn * SharedFetches : narrow ? 2 * steps : steps;
 
     /// <summary>Generates a kernel that takes <see cref="TileArguments"/>.</summary>
     /// <param name="all">Number of tokens, at least 1. If that is more than <see cref="MostTokens"/>, one group after the other passes over a tile.</param>
@@ -109,11 +115,6 @@ internal sealed class TileKernel
         code.add(weights, kernel.Argument(TileArguments.TileBytesField));
         code.add(kernel.Argument(TileArguments.OutputField), rows * sizeof(float));
         code.add(sums, rows * all * VectorBytes);
-        if (isShared)
-        {
-            code.add(aheadTile, kernel.Argument(TileArguments.TileBytesField));
-        }
-
         code.dec(kernel.Argument(TileArguments.TilesField));
         code.jnz(nextTile);
         return kernel.Finish();
@@ -129,11 +130,6 @@ internal sealed class TileKernel
         {
             code.mov(Next, weights);
             code.add(Next, kernel.Argument(TileArguments.TileBytesField));
-        }
-
-        if (isShared)
-        {
-            code.mov(ahead, aheadTile);
         }
 
         // The group's input, and in it the first of these columns.
@@ -333,7 +329,7 @@ internal sealed class TileKernel
         }
     }
 
-    // Every other line of a tile as far away as these columns are long.
+    // With few instructions: they take up what neighbours on the core leave to this one.
     private void EmitSharedFetch(int step, int steps)
     {
         if (steps < SharedTurn)
@@ -341,13 +337,13 @@ internal sealed class TileKernel
             return;
         }
 
-        if (step < rows)
+        if (step < SharedFetches)
         {
-            code.prefetcht1(__byte_ptr[decoder.RowOf(ahead, step)]);
+            code.prefetcht1(step == 0 ? __byte_ptr[ahead] : __byte_ptr[ahead + (aheadStep * step)]);
         }
         else
         {
-            code.add(ahead, decoder.BytesOfBlock * SharedTurn / decoder.StepsOfBlock);
+            code.add(ahead, aheadSteps);
         }
     }
 
