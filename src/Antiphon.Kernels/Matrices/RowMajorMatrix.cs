@@ -91,6 +91,14 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         TileKernels? kernels = TileKernels.For(tier);
         MatrixProducts<T> work = default;
         bool grouped = false;
+
+        // The groups of an input are one size for all its products.
+        bool shared = kernels is not null;
+        foreach (MatrixOutput product in products)
+        {
+            shared = shared && MatrixProduct<T>.CanShare(((RowMajorMatrix)product.Matrix).weights, x.Rows, kernels!);
+        }
+
         foreach (MatrixOutput product in products)
         {
             if (x.Columns != product.Matrix.Columns)
@@ -99,7 +107,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
             }
 
             RowMajorWeights its = ((RowMajorMatrix)product.Matrix).weights;
-            MatrixProduct<T> item = new(its, x, product, kernels, team);
+            MatrixProduct<T> item = new(its, x, product, kernels, shared, team);
             work.Add(item);
             grouped |= item.NeedsGroups;
         }
@@ -108,7 +116,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         {
             if (grouped)
             {
-                x.Groups.Prepare(x, kernels?.MostTokens ?? DotTiles.MostTokens, team);
+                x.Groups.Prepare(x, kernels is null ? DotTiles.MostTokens : shared ? kernels.MostSharing : kernels.MostTokens, team);
             }
 
             team.Run(ref work, work.Chunks);

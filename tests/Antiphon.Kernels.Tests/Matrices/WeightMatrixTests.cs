@@ -152,6 +152,34 @@ public sealed unsafe class WeightMatrixTests
     }
 
     [Fact]
+    public void Batches_of_bfloat16_give_the_defined_bits()
+    {
+        // Rows around those of a tile of three and a chunk of 24, tokens around those of groups of eight, columns around a turn of the kernel and a part of a row.
+        Random random = new(12);
+        using ComputeTeam two = new(2);
+        using Activations x = new();
+        foreach (int columns in new[] { 16, 48, 64, 1024, 1040, 2160 })
+        {
+            foreach (int rows in new[] { 1, 2, 3, 24, 25, 26, 27, 71 })
+            {
+                byte[] bytes = RandomWeights.Create(TensorFormat.BF16, rows, columns, random);
+                fixed (byte* data = bytes)
+                {
+                    foreach (int tokens in new[] { 12, 13, 16, 17, 19, 24, 32 })
+                    {
+                        RandomWeights.Fill(x, tokens, columns, random);
+                        int[] expected = Define(TensorFormat.BF16, bytes, rows, x);
+                        foreach (KernelTier tier in CpuFeatures.Current.Tiers)
+                        {
+                            Assert.Equal(expected, Multiply(WeightMatrix.Create(TensorFormat.BF16, rows, columns, data, bytes.Length, tier), x, two));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    [Fact]
     public void Scales_of_every_kind_give_the_defined_bits()
     {
         // All numbers of half precision that are not infinite: ordinary ones, subnormal ones, both zeros.
