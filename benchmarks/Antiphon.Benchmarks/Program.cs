@@ -4,16 +4,21 @@ using Antiphon.Kernels;
 using Antiphon.Models;
 
 // A score of the matrix kernels on what a model really asks of them: shapes captured from a run of the engine, every element checked, a kernel alone and the whole model.
-// With "load" before the model: how long it takes to load.
-if (args.Length == 0 || args is ["load"])
+// With "load" before the model: how long it takes to load. With "sample": what the ways to choose a token cost.
+if (args.Length == 0 || args is ["load" or "sample"])
 {
-    Console.WriteLine("usage: Antiphon.Benchmarks [load] MODEL [threads] [rounds] [load: fast, int8 or exact]   (antiphon make-model qwen3-0.6b --format Q8_0 makes one)");
+    Console.WriteLine("usage: Antiphon.Benchmarks [load | sample] MODEL [threads] [rounds] [load: fast, int8 or exact; sample: streams]   (antiphon make-model qwen3-0.6b --format Q8_0 makes one)");
     return 2;
 }
 
 if (args is ["load", ..])
 {
     return LoadTimes.Print(args[1..]);
+}
+
+if (args is ["sample", ..])
+{
+    return await SamplingTimes.PrintAsync(args[1..]);
 }
 
 int threads = args.Length > 1 ? int.Parse(args[1], CultureInfo.InvariantCulture) : CpuFeatures.Current.Cores;

@@ -1,3 +1,5 @@
+using Antiphon.Kernels;
+
 namespace Antiphon.Engine.Tests;
 
 /// <summary>Samplers against straightforward references.</summary>
@@ -7,6 +9,13 @@ public class SamplerTests
     private static readonly SamplingWorkspace Workspace = new(Vocabulary);
 
     private static float[] RandomLogits(Random random) => [.. Enumerable.Range(0, Vocabulary).Select(_ => (float)((random.NextDouble() * 8) - 4))];
+
+    private static LogitRow Row(float[] logits)
+    {
+        LogitRow row = new(logits, new float[BlockMaxima.Count(logits.Length)]);
+        row.Refresh();
+        return row;
+    }
 
     private static Sampler Create(SamplingOptions options, int[]? prompt = null, HashSet<int>? breakers = null, long seed = 5) =>
         new(options, seed, 0, prompt ?? [], breakers ?? [], new SamplingWorkspace(Vocabulary));
@@ -102,7 +111,7 @@ public class SamplerTests
             Sampler sampler = Create(options, seed: round);
             for (int i = 0; i < tokens.Length; i++)
             {
-                counts[sampler.Sample((float[])logits.Clone(), tokens.AsSpan(0, i), null, null)]++;
+                counts[sampler.Sample(Row((float[])logits.Clone()), tokens.AsSpan(0, i), null, null)]++;
             }
 
             for (int token = 0; token < Vocabulary; token++)
@@ -135,7 +144,7 @@ public class SamplerTests
                 {
                     double[] expected = Reference(logits, options);
                     Candidates candidates = new(size);
-                    candidates.Load(logits);
+                    candidates.Load(Row(logits));
                     act(candidates);
                     Assert.Equal(Enumerable.Range(0, size).Where(i => expected[i] > 0), candidates.Tokens.ToArray().Order());
                     for (int i = 0; i < candidates.Count; i++)
@@ -147,13 +156,96 @@ public class SamplerTests
         }
     }
 
+    /// <summary>Whole samplers, whose ways to the kept tokens depend on the options, draw what remains of all tokens, truncated one by one.</summary>
+    [Fact]
+    public void Shortcuts_change_no_draw()
+    {
+        Random random = new(17);
+        foreach (int size in (int[])[1, 15, 16, 17, 333, 5000])
+        {
+            for (int round = 0; round < 150; round++)
+            {
+                SamplingOptions options = new()
+                {
+                    Temperature = (float)((random.NextDouble() * 2) + 0.05),
+                    TopK = random.Next(3) == 0 ? random.Next(1, 2 * size) : 0,
+                    TopP = random.Next(2) == 0 ? (float)((random.NextDouble() * 0.9) + 0.05) : 1,
+                    MinP = random.Next(2) == 0 ? (float)(random.NextDouble() * 0.5) : 0,
+                    TypicalP = random.Next(4) == 0 ? (float)((random.NextDouble() * 0.9) + 0.05) : 1,
+                    TopNSigma = random.Next(4) == 0 ? 1.5f : 0,
+                };
+                float[] logits = [.. Enumerable.Range(0, size).Select(_ => (float)(random.NextDouble() * random.NextDouble() * 20) - 10)];
+                for (int banned = random.Next(3); banned > 0 && size > 1; banned--)
+                {
+                    logits[random.Next(1, size)] = float.NegativeInfinity;
+                }
+
+                double[] expected = Reference(logits, options);
+                SamplingWorkspace workspace = new(size);
+                Sampler sampler = new(options, round, 0, [], [], workspace);
+                int[] tokens = new int[30];
+                for (int position = 0; position < tokens.Length; position++)
+                {
+                    int drawn = sampler.Sample(Row((float[])logits.Clone()), tokens.AsSpan(0, position), null, null);
+                    Assert.True(expected[drawn] > 0, $"{size} tokens, round {round}: {drawn} is not left; {options}");
+
+                    // Alone among the tokens in their order, unless they were sorted, the draw is known.
+                    if (options is { TopK: 0, TopP: 1, TypicalP: 1 })
+                    {
+                        double uniform = CounterRandom.Next(round, 0, position, 0);
+                        double before = expected.Take(drawn).Sum();
+                        Assert.InRange(uniform, before - 1e-5, before + expected[drawn] + 1e-5);
+                    }
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void A_row_tells_what_so_many_tokens_reach()
+    {
+        Random random = new(18);
+        foreach (int size in (int[])[1, 16, 100, 4000])
+        {
+            for (int round = 0; round < 50; round++)
+            {
+                float[] logits = [.. Enumerable.Range(0, size).Select(_ => (float)random.Next(200))];
+                LogitRow row = Row(logits);
+                int count = random.Next(1, size + 2);
+                float reached = row.ReachedBy(count, new float[Math.Min(count, BlockMaxima.Count(size))]);
+                Assert.True(logits.Count(one => one >= reached) >= Math.Min(count, size));
+                float[] maxima = row.Maxima.ToArray();
+                Assert.Equal(count > maxima.Length ? float.NegativeInfinity : maxima.OrderDescending().ElementAt(count - 1), reached);
+
+                int changed = random.Next(size);
+                row[changed] = random.Next(-300, 300);
+                Assert.Equal(logits.Max(), row.CheckedMax());
+                Assert.Equal(Array.IndexOf(logits, logits.Max()), row.IndexOf(logits.Max()));
+            }
+        }
+    }
+
+    [Fact]
+    public void The_coldest_temperature_takes_the_most_likely()
+    {
+        float[] logits = [.. RandomLogits(new Random(19))];
+        int best = Array.IndexOf(logits, logits.Max());
+        foreach (SamplingOptions options in (SamplingOptions[])[new(), new() { TopP = 0.9f }, new() { MinP = 0.1f }, new() { TopK = 5 }, new() { TypicalP = 0.9f }, new() { Mirostat = true }])
+        {
+            foreach (float temperature in (float[])[1e-3f, 1e-30f, float.Epsilon])
+            {
+                Assert.Equal(best, Create(options with { Temperature = temperature }).Sample(Row((float[])logits.Clone()), [], null, null));
+            }
+        }
+    }
+
     [Fact]
     public void Ties_go_to_the_lower_token()
     {
         float[] logits = new float[Vocabulary];
-        Assert.Equal(0, Create(SamplingOptions.Greedy).Sample(logits, [], null, null));
+        Assert.Equal(0, Create(SamplingOptions.Greedy).Sample(Row(logits), [], null, null));
         Candidates candidates = new(Vocabulary);
-        candidates.Load(logits);
+        candidates.Load(Row(logits));
         candidates.KeepTop(3);
         Assert.Equal([0, 1, 2], candidates.Tokens.ToArray());
     }
@@ -194,7 +286,7 @@ public class SamplerTests
                     expected[same.Key] -= (same.Count() * options.FrequencyPenalty) + options.PresencePenalty;
                 }
 
-                int chosen = sampler.Sample(logits, tokens.ToArray(), [7], null);
+                int chosen = sampler.Sample(Row(logits), tokens.ToArray(), [7], null);
                 Assert.Equal(expected, logits);
                 Assert.Equal(Array.IndexOf(expected, expected.Max()), chosen);
                 tokens.Add(random.Next(10));
@@ -235,7 +327,7 @@ public class SamplerTests
             }
 
             float[] logits = new float[Vocabulary];
-            new Dry().Apply(logits, tokens, options, breakers);
+            new Dry().Apply(Row(logits), tokens, options, breakers);
             Assert.Equal(expected, logits);
         }
     }
@@ -250,7 +342,7 @@ public class SamplerTests
         int[] tokens = new int[8000];
         for (int i = 0; i < tokens.Length; i++)
         {
-            counts[sampler.Sample((float[])logits.Clone(), tokens.AsSpan(0, i), null, null)]++;
+            counts[sampler.Sample(Row((float[])logits.Clone()), tokens.AsSpan(0, i), null, null)]++;
         }
 
         // Without: 0.4 0.3 0.2 0.1. With: tokens 0 and 1 are out, 2 and 3 share 2 to 1.
@@ -286,7 +378,7 @@ public class SamplerTests
                 passed += kept[++index];
             }
 
-            Assert.Equal(left[index].Token, sampler.Sample(logits, tokens.AsSpan(0, i), null, null));
+            Assert.Equal(left[index].Token, sampler.Sample(Row(logits), tokens.AsSpan(0, i), null, null));
             surprise += -Math.Log2(kept[index]);
             bound -= 0.3f * (-Math.Log2(kept[index]) - 2);
         }
@@ -319,10 +411,10 @@ public class SamplerTests
         {
             float[] logits = new float[Vocabulary];
             logits[at] = bad;
-            Assert.Throws<DecodingFailedException>(() => Create(SamplingOptions.Greedy).Sample(logits, [], null, null));
+            Assert.Throws<DecodingFailedException>(() => Create(SamplingOptions.Greedy).Sample(Row(logits), [], null, null));
         }
 
-        Assert.Throws<DecodingFailedException>(() => Create(SamplingOptions.Default).Sample(Enumerable.Repeat(float.NegativeInfinity, Vocabulary).ToArray(), [], null, null));
+        Assert.Throws<DecodingFailedException>(() => Create(SamplingOptions.Default).Sample(Row([.. Enumerable.Repeat(float.NegativeInfinity, Vocabulary)]), [], null, null));
     }
 
     [Fact]
@@ -332,7 +424,7 @@ public class SamplerTests
         float[] logits = new float[Vocabulary];
         logits[0] = 60000;
         logits[1] = float.NegativeInfinity;
-        reader.Load(logits);
+        reader.Load(Row(logits));
         Assert.Equal(0, reader.Of(0).Logprob);
         Assert.Equal(TokenLogprob.Floor, reader.Of(1).Logprob);
         Assert.Equal(TokenLogprob.Floor, reader.Of(2).Logprob);

@@ -1,6 +1,5 @@
 using System.Diagnostics;
-using System.Numerics;
-using System.Runtime.InteropServices;
+using Antiphon.Kernels;
 using Antiphon.Models;
 
 namespace Antiphon.Cli;
@@ -82,7 +81,7 @@ internal sealed class SpeedTest : IDisposable
             for (int i = 0; i < sequences; i++)
             {
                 running[i].Commit(1);
-                next[i] = Best(batch.Logits(i));
+                next[i] = Best(batch.Logits(i), batch.Maxima(i));
             }
 
             // The first step warms up what the step before it, of another test, pushed out.
@@ -150,37 +149,14 @@ internal sealed class SpeedTest : IDisposable
         return (int)((mixed ^ (mixed >> 13)) % (uint)backend.VocabularySize);
     }
 
-    private static int Best(ReadOnlySpan<float> logits)
+    private static int Best(ReadOnlySpan<float> logits, ReadOnlySpan<float> maxima)
     {
-        // A choice must not count beside the step: parts in which nothing is greater are passed over.
-        const int Part = 128;
         int best = 0;
-        for (int start = 0; start < logits.Length; start += Part)
+        for (int i = 1; i < maxima.Length; i++)
         {
-            int end = Math.Min(start + Part, logits.Length);
-            if (end - start == Part && !HasGreater(logits.Slice(start, Part), logits[best]))
-            {
-                continue;
-            }
-
-            for (int i = start; i < end; i++)
-            {
-                best = logits[i] > logits[best] ? i : best;
-            }
+            best = maxima[i] > maxima[best] ? i : best;
         }
 
-        return best;
-    }
-
-    private static bool HasGreater(ReadOnlySpan<float> values, float bound)
-    {
-        var bounds = new Vector<float>(bound);
-        Vector<int> greater = Vector<int>.Zero;
-        foreach (Vector<float> vector in MemoryMarshal.Cast<float, Vector<float>>(values))
-        {
-            greater |= Vector.GreaterThan(vector, bounds);
-        }
-
-        return greater != Vector<int>.Zero;
+        return (best * BlockMaxima.Length) + logits[(best * BlockMaxima.Length)..].IndexOf(maxima[best]);
     }
 }

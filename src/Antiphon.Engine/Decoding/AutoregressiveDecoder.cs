@@ -15,6 +15,6 @@ internal sealed class AutoregressiveDecoder : IDecoder
     {
         choice.Sequence!.Commit(choice.Sequence.Tentative);
         Slice taken = batch.Slices[slice];
-        choice.Next(batch.Logits(slice, taken.Wanted == LogitsWanted.All ? taken.Count - 1 : 0), context);
+        choice.Next(LogitRow.Of(batch, slice, taken.Wanted == LogitsWanted.All ? taken.Count - 1 : 0), context);
     }
 }

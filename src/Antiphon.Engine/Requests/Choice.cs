@@ -80,16 +80,16 @@ internal sealed class Choice(Generation owner, int index)
 
     /// <summary>Chooses the next token from a row of logits (worked on in place), adds it to the answer and tells the reader.</summary>
     /// <returns>The token; <see cref="FinishReason"/> says whether it was the last.</returns>
-    public int Next(Span<float> logits, DecodingContext context)
+    public int Next(LogitRow row, DecodingContext context)
     {
         GenerationRequest request = Owner.Request;
         if (request.Logprobs)
         {
-            context.Logprobs.Load(logits);
+            context.Logprobs.Load(row);
         }
 
         bool stopsCount = mask is not null || Generated >= request.MinTokens;
-        int token = sampler!.Sample(logits, Tokens, stopsCount ? null : Owner.StopTokens, mask);
+        int token = sampler!.Sample(row, Tokens, stopsCount ? null : Owner.StopTokens, mask);
         tokens.Add(token);
         sampler.Accept(Tokens);
         mask?.Accept(token);
@@ -150,7 +150,7 @@ internal sealed class Choice(Generation owner, int index)
             int predicted = chunk.FirstRow + i + 1;
             if (predicted == Owner.RecordedPrompt)
             {
-                context.Logprobs.Load(batch.Logits(slice, i));
+                context.Logprobs.Load(LogitRow.Of(batch, slice, i));
                 recorded[predicted] = new PositionLogprobs(context.Logprobs.Of(Owner.Prompt[predicted]), context.Logprobs.Top(Owner.Request.TopLogprobs));
                 Owner.RecordedPrompt++;
             }

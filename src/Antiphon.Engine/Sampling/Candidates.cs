@@ -1,4 +1,4 @@
-using System.Numerics;
+using Antiphon.Kernels;
 
 namespace Antiphon.Engine;
 
@@ -12,7 +12,6 @@ internal sealed class Candidates(int vocabularySize)
     private readonly float[] logits = new float[vocabularySize];
     private readonly float[] probabilities = new float[vocabularySize];
     private readonly ulong[] keys = new ulong[vocabularySize];
-    private bool sorted;
 
     public int Count { get; private set; }
 
@@ -24,60 +23,38 @@ internal sealed class Candidates(int vocabularySize)
     public ReadOnlySpan<float> Probabilities => probabilities.AsSpan(0, Count);
 
     /// <summary>Starts with all tokens whose logit is at least <paramref name="lowest"/> and not minus infinity.</summary>
-    public void Load(ReadOnlySpan<float> values, float lowest = float.NegativeInfinity)
+    public void Load(LogitRow row, float lowest = float.NegativeInfinity)
     {
+        lowest = Math.Max(lowest, float.MinValue);
         int count = 0;
-        for (int i = 0; i < values.Length; i++)
+        ReadOnlySpan<float> maxima = row.Maxima;
+        for (int block = 0; block < maxima.Length; block++)
         {
-            float value = values[i];
-            if (value >= lowest && value != float.NegativeInfinity)
+            if (maxima[block] >= lowest)
             {
-                tokens[count] = i;
-                logits[count++] = value;
+                int token = block * BlockMaxima.Length;
+                foreach (float value in row.Block(block))
+                {
+                    // Written in any case, and kept by counting it: a branch that nobody can foretell costs more.
+                    tokens[count] = token++;
+                    logits[count] = value;
+                    count += value >= lowest ? 1 : 0;
+                }
             }
         }
 
         Count = count;
-        sorted = false;
     }
 
-    /// <summary>Divides all logits.</summary>
-    public void Divide(float divisor)
-    {
-        Span<float> values = logits.AsSpan(0, Count);
-        for (int i = 0; i < values.Length; i++)
-        {
-            values[i] /= divisor;
-        }
-    }
+    /// <summary>Applies a temperature; the highest logit, which is given, becomes 0.</summary>
+    public void Scale(float highest, float temperature) => LogitMath.Scale(Logits, highest, temperature, logits);
 
     /// <summary>Computes <see cref="Probabilities"/>.</summary>
     public void Softmax()
     {
-        ReadOnlySpan<float> source = Logits;
         Span<float> target = probabilities.AsSpan(0, Count);
-        float highest = LogitMath.Max(source);
-        Vector<float> offset = new(highest);
-        double sum = 0;
-        int i = 0;
-        for (; i <= source.Length - Vector<float>.Count; i += Vector<float>.Count)
-        {
-            Vector<float> exponentials = Vector.Exp(new Vector<float>(source[i..]) - offset);
-            exponentials.CopyTo(target[i..]);
-            sum += Vector.Sum(exponentials);
-        }
-
-        for (; i < source.Length; i++)
-        {
-            target[i] = MathF.Exp(source[i] - highest);
-            sum += target[i];
-        }
-
-        float scale = (float)(1 / sum);
-        for (i = 0; i < target.Length; i++)
-        {
-            target[i] *= scale;
-        }
+        LogitMath.Scale(Logits, LogitMath.Max(Logits), 1, target);
+        LogitMath.Multiply(target, (float)(1 / LogitMath.Exp(target)));
     }
 
     /// <summary>Keeps the <paramref name="count"/> most likely, sorted; of equals those with the lower token.</summary>
@@ -95,13 +72,8 @@ internal sealed class Candidates(int vocabularySize)
     }
 
     /// <summary>Sorts, the most likely first; equals by token.</summary>
-    public void SortByLogit()
+    private void SortByLogit()
     {
-        if (sorted)
-        {
-            return;
-        }
-
         Span<ulong> order = keys.AsSpan(0, Count);
         for (int i = 0; i < order.Length; i++)
         {
@@ -110,6 +82,51 @@ internal sealed class Candidates(int vocabularySize)
 
         order.Sort();
         Unpack(order);
+    }
+
+    /// <summary>Keeps the fewest most likely ones whose exponentials, relative to the highest logit, reach a sum; of equals those with the lower token.</summary>
+    public void KeepNucleus(double sum)
+    {
+        float highest = LogitMath.Max(Logits);
+        Span<float> weights = probabilities.AsSpan(0, Count);
+        LogitMath.Scale(Logits, highest, 1, weights);
+        LogitMath.Exp(weights);
+        MassBins bins = default;
+        for (int i = 0; i < weights.Length; i++)
+        {
+            bins.Add(highest - logits[i], weights[i]);
+        }
+
+        int edge = bins.Reaching(sum, out double passed);
+        int count = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (MassBins.Of(highest - logits[i]) == edge)
+            {
+                keys[count++] = Key(logits[i], tokens[i]);
+            }
+        }
+
+        Span<ulong> order = keys.AsSpan(0, count);
+        order.Sort();
+        ulong last = ulong.MaxValue;
+        for (int i = 0; i < order.Length && passed < sum; i++)
+        {
+            last = order[i];
+            passed += Math.Exp((double)FromKey(last) - highest);
+        }
+
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            int bin = MassBins.Of(highest - logits[i]);
+            if (bin < edge || (bin == edge && Key(logits[i], tokens[i]) <= last))
+            {
+                Move(i, kept++);
+            }
+        }
+
+        Count = kept;
     }
 
     /// <summary>Sorts by a score of each candidate, lowest first; equals stay in order. Probabilities move along.</summary>
@@ -126,7 +143,6 @@ internal sealed class Candidates(int vocabularySize)
         Permute(order, tokens, scores);
         Permute(order, logits, scores);
         Permute(order, probabilities, scores);
-        sorted = false;
     }
 
     /// <summary>Keeps the first <paramref name="count"/>.</summary>
@@ -140,6 +156,22 @@ internal sealed class Candidates(int vocabularySize)
         {
             if (values[i] >= bound)
             {
+                Move(i, kept++);
+            }
+        }
+
+        Count = kept;
+    }
+
+    /// <summary>Keeps candidates whose score is below a bound, in their order. Probabilities and scores move along.</summary>
+    public void KeepBelow(Span<float> scores, float bound)
+    {
+        int kept = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (scores[i] < bound)
+            {
+                scores[kept] = scores[i];
                 Move(i, kept++);
             }
         }
@@ -171,23 +203,7 @@ internal sealed class Candidates(int vocabularySize)
             sum += probability;
         }
 
-        double target = uniform * sum;
-        double passed = 0;
-        int last = 0;
-        for (int i = 0; i < Count; i++)
-        {
-            if (probabilities[i] > 0)
-            {
-                passed += probabilities[i];
-                last = i;
-                if (passed > target)
-                {
-                    break;
-                }
-            }
-        }
-
-        return last;
+        return LogitMath.Draw(Probabilities, sum, uniform);
     }
 
     private void Move(int from, int to)
@@ -261,8 +277,6 @@ internal sealed class Candidates(int vocabularySize)
             tokens[i] = (int)(uint)order[i];
             logits[i] = FromKey(order[i]);
         }
-
-        sorted = true;
     }
 
     // Rising keys: falling logits, then rising tokens. -0 and +0 count as equal.

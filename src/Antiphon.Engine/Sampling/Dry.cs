@@ -10,11 +10,11 @@ internal sealed class Dry
     private readonly Dictionary<int, int> longest = [];
 
     /// <summary>Lowers the logits of tokens that would repeat.</summary>
-    /// <param name="logits">[vocabulary].</param>
+    /// <param name="row">The logits.</param>
     /// <param name="tokens">Prompt and answer.</param>
     /// <param name="options">Strength and limits.</param>
     /// <param name="breakers">Tokens across which no run reaches.</param>
-    public void Apply(Span<float> logits, ReadOnlySpan<int> tokens, SamplingOptions options, HashSet<int> breakers)
+    public void Apply(LogitRow row, ReadOnlySpan<int> tokens, SamplingOptions options, HashSet<int> breakers)
     {
         if (options.DryWindow > 0 && options.DryWindow < tokens.Length)
         {
@@ -66,7 +66,7 @@ internal sealed class Dry
         foreach ((int token, int length) in longest)
         {
             double penalty = options.DryMultiplier * Math.Pow(options.DryBase, length - options.DryAllowedLength);
-            logits[token] -= (float)Math.Min(penalty, 1e30);
+            row[token] -= (float)Math.Min(penalty, 1e30);
         }
     }
 }

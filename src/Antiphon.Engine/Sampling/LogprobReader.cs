@@ -6,12 +6,18 @@ internal sealed class LogprobReader(SamplingWorkspace workspace)
     private double normaliser;
     private int length;
 
+    private LogitRow Raw => new(workspace.RawLogits.AsSpan(0, length), workspace.RawMaxima);
+
     /// <summary>Keeps a copy of the row.</summary>
-    public void Load(ReadOnlySpan<float> logits)
+    public void Load(LogitRow row)
     {
-        logits.CopyTo(workspace.RawLogits);
-        length = logits.Length;
-        normaliser = LogitMath.LogSumExp(logits);
+        length = row.Logits.Length;
+        row.Logits.CopyTo(workspace.RawLogits);
+        row.Maxima.CopyTo(workspace.RawMaxima);
+        float highest = LogitMath.Max(row.Maxima);
+        Span<float> scaled = workspace.Scores.AsSpan(0, length);
+        LogitMath.Scale(row.Logits, highest, 1, scaled);
+        normaliser = highest + Math.Log(LogitMath.Exp(scaled));
     }
 
     /// <summary>The log-probability of a token in the row: at most 0, at least the floor.</summary>
@@ -26,8 +32,8 @@ internal sealed class LogprobReader(SamplingWorkspace workspace)
         }
 
         Candidates candidates = workspace.TopCandidates;
-        candidates.Load(workspace.RawLogits.AsSpan(0, length));
-        candidates.KeepTop(Math.Min(count, candidates.Count));
+        candidates.Load(Raw, Raw.ReachedBy(count, workspace.Heap(count)));
+        candidates.KeepTop(count);
         TokenLogprob[] top = new TokenLogprob[candidates.Count];
         for (int i = 0; i < top.Length; i++)
         {

@@ -24,16 +24,16 @@ internal sealed class Penalties
     private bool CountsAnswer => options.FrequencyPenalty != 0 || options.PresencePenalty != 0;
 
     /// <summary>Changes the logits of tokens that were seen.</summary>
-    public void Apply(Span<float> logits)
+    public void Apply(LogitRow row)
     {
         foreach (int token in recent.Keys)
         {
-            logits[token] = logits[token] > 0 ? logits[token] / options.RepetitionPenalty : logits[token] * options.RepetitionPenalty;
+            row[token] = row[token] > 0 ? row[token] / options.RepetitionPenalty : row[token] * options.RepetitionPenalty;
         }
 
         foreach ((int token, int count) in answer)
         {
-            logits[token] -= (count * options.FrequencyPenalty) + options.PresencePenalty;
+            row[token] -= (count * options.FrequencyPenalty) + options.PresencePenalty;
         }
     }
 

@@ -29,51 +29,84 @@ internal sealed class Sampler
     }
 
     /// <summary>Chooses a token; the logits are worked on in place.</summary>
-    /// <param name="logits">[vocabulary].</param>
+    /// <param name="row">The logits.</param>
     /// <param name="tokens">Prompt and answer so far.</param>
     /// <param name="forbidden">Tokens that must not come, or null.</param>
     /// <param name="mask">Further tokens that must not come, or null.</param>
-    public int Sample(Span<float> logits, ReadOnlySpan<int> tokens, HashSet<int>? forbidden, ILogitsMask? mask)
+    public int Sample(LogitRow row, ReadOnlySpan<int> tokens, HashSet<int>? forbidden, ILogitsMask? mask)
     {
         foreach ((int token, float value) in bias)
         {
-            logits[token] += value;
+            row[token] += value;
         }
 
         foreach (int token in forbidden ?? none)
         {
-            logits[token] = float.NegativeInfinity;
+            row[token] = float.NegativeInfinity;
         }
 
-        mask?.Apply(logits);
-        penalties.Apply(logits);
+        if (mask is not null)
+        {
+            mask.Apply(row.Logits);
+            row.Refresh();
+        }
+
+        penalties.Apply(row);
         if (options.DryMultiplier > 0)
         {
-            workspace.Dry.Apply(logits, tokens, options, breakers);
+            workspace.Dry.Apply(row, tokens, options, breakers);
         }
 
-        float highest = LogitMath.CheckedMax(logits);
-        return options.Temperature == 0 ? logits.IndexOf(highest) : Draw(logits, highest, tokens.Length);
+        float highest = row.CheckedMax();
+        return options.Temperature == 0 ? row.IndexOf(highest) : Draw(row, highest, tokens.Length);
     }
 
     /// <summary>Tells which token was taken.</summary>
     /// <param name="tokens">Prompt and answer; the new token is the last.</param>
     public void Accept(ReadOnlySpan<int> tokens) => penalties.Accept(tokens);
 
-    private int Draw(ReadOnlySpan<float> logits, float highest, int position)
+    private int Draw(LogitRow row, float highest, int position)
     {
-        Candidates candidates = workspace.Candidates;
-        candidates.Load(logits, options.TopNSigma > 0 ? Truncation.LowestWithinSigma(logits, highest, options.TopNSigma) : float.NegativeInfinity);
         double uniform = CounterRandom.Next(seed, choice, position, 0);
-        candidates.Divide(options.Temperature);
-        if (mirostat is not null)
+        float lowest = options.TopNSigma > 0 ? Truncation.LowestWithinSigma(row.Logits, highest, options.TopNSigma) : float.NegativeInfinity;
+        bool takesTop = options.TopK > 0 && mirostat is null;
+        bool takesAll = options.TopNSigma <= 0 && !takesTop && (options.TypicalP >= 1 || mirostat is not null);
+        double sum = 0;
+        if (takesTop)
         {
-            return candidates.Tokens[mirostat.Draw(candidates, uniform)];
+            lowest = Math.Max(lowest, row.ReachedBy(options.TopK, workspace.Heap(options.TopK)));
+        }
+        else if (takesAll && mirostat is not null)
+        {
+            sum = LogitMath.Exp(Scaled(row, highest));
+            lowest = highest + (options.Temperature * (mirostat.Lowest(sum) - Truncation.Slack));
+        }
+        else if (takesAll && options.TopP < 1)
+        {
+            sum = LogitMath.Exp(Scaled(row, highest));
+            lowest = highest + (options.Temperature * Truncation.LowestInNucleus(options.TopP, sum, row.Logits.Length));
+        }
+        else if (takesAll && options.MinP > 0)
+        {
+            lowest = highest + (options.Temperature * (MathF.Log(options.MinP) - Truncation.Slack));
+        }
+        else if (takesAll && options.XtcProbability <= 0)
+        {
+            Span<float> weights = Scaled(row, highest);
+            return LogitMath.Draw(weights, LogitMath.Exp(weights), uniform);
         }
 
-        if (options.TopK > 0 && options.TopK < candidates.Count)
+        Candidates candidates = workspace.Candidates;
+        candidates.Load(row, lowest);
+        if (takesTop)
         {
             candidates.KeepTop(options.TopK);
+        }
+
+        candidates.Scale(highest, options.Temperature);
+        if (mirostat is not null)
+        {
+            return candidates.Tokens[mirostat.Draw(candidates, sum, uniform)];
         }
 
         if (options.TypicalP < 1)
@@ -83,7 +116,7 @@ internal sealed class Sampler
 
         if (options.TopP < 1)
         {
-            Truncation.TopP(candidates, options.TopP);
+            Truncation.TopP(candidates, options.TopP, sum);
         }
 
         if (options.MinP > 0)
@@ -98,5 +131,12 @@ internal sealed class Sampler
 
         candidates.Softmax();
         return candidates.Tokens[candidates.Draw(uniform)];
+    }
+
+    private Span<float> Scaled(LogitRow row, float highest)
+    {
+        Span<float> scaled = workspace.Scores;
+        LogitMath.Scale(row.Logits, highest, options.Temperature, scaled);
+        return scaled;
     }
 }

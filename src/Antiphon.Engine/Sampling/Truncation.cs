@@ -3,28 +3,31 @@ namespace Antiphon.Engine;
 /// <summary>The truncations that keep the likely part of the distribution. Each keeps at least one candidate.</summary>
 internal static class Truncation
 {
-    /// <summary>Nucleus sampling (Holtzman et al. 2019): the fewest most likely candidates that together reach <paramref name="share"/>.</summary>
-    public static void TopP(Candidates candidates, float share)
-    {
-        candidates.Softmax();
+    /// <summary>Taken off a bound that tells beforehand which logits a truncation will not leave, so that rounding loses none that it will.</summary>
+    public const float Slack = 0.001f;
 
-        // Candidates below this bound have together less than 1 - share, so the nucleus lies among the others, and only they need sorting.
-        float bound = 0.5f * (1 - share) / candidates.Count;
-        candidates.KeepAtLeast(candidates.Probabilities, bound);
-        double most = LogitMath.Max(candidates.Probabilities);
-        candidates.SortByLogit();
-        ReadOnlySpan<float> logits = candidates.Logits;
-        double passed = 0;
-        for (int i = 0; i < logits.Length; i++)
+    /// <summary>Nucleus sampling (Holtzman et al. 2019): the fewest most likely candidates that together reach <paramref name="share"/>.</summary>
+    /// <param name="candidates">The candidates; of those below <see cref="LowestInNucleus"/> some or all may be missing.</param>
+    /// <param name="share">The share.</param>
+    /// <param name="sum">Sum of the exponentials of all logits, relative to the highest one; 0: of the candidates.</param>
+    public static void TopP(Candidates candidates, float share, double sum = 0)
+    {
+        if (sum == 0)
         {
-            passed += most * Math.Exp((double)logits[i] - logits[0]);
-            if (passed >= share)
-            {
-                candidates.KeepFirst(i + 1);
-                return;
-            }
+            candidates.Softmax();
+            sum = 1 / (double)LogitMath.Max(candidates.Probabilities);
         }
+
+        candidates.KeepNucleus(share * sum);
     }
+
+    /// <summary>
+    /// A logit, relative to the highest one: the tokens below it have together less than 1 - share, so the nucleus lies among the others.
+    /// </summary>
+    /// <param name="share">The nucleus's share.</param>
+    /// <param name="sum">Sum of the exponentials of all logits, relative to the highest one.</param>
+    /// <param name="count">Number of tokens.</param>
+    public static float LowestInNucleus(float share, double sum, int count) => (float)Math.Log(0.5 * (1 - share) / count * sum);
 
     /// <summary>Min-p (Nguyen et al. 2024): candidates at least <paramref name="share"/> times as likely as the most likely one.</summary>
     public static void MinP(Candidates candidates, float share) =>
@@ -34,17 +37,31 @@ internal static class Truncation
     public static void Typical(Candidates candidates, float share, Span<float> scores)
     {
         candidates.Softmax();
-        double entropy = 0;
-        foreach (float probability in candidates.Probabilities)
-        {
-            entropy -= probability > 0 ? probability * Math.Log(probability) : 0;
-        }
-
         ReadOnlySpan<float> probabilities = candidates.Probabilities;
+        ReadOnlySpan<float> logits = candidates.Logits;
+
+        // A token's surprise is what its logit lacks to this.
+        double none = LogitMath.Max(logits) - Math.Log(LogitMath.Max(probabilities));
+        double entropy = 0;
         for (int i = 0; i < probabilities.Length; i++)
         {
-            scores[i] = probabilities[i] > 0 ? (float)Math.Abs(-Math.Log(probabilities[i]) - entropy) : float.PositiveInfinity;
+            entropy += probabilities[i] > 0 ? probabilities[i] * (none - logits[i]) : 0;
         }
+
+        for (int i = 0; i < probabilities.Length; i++)
+        {
+            scores[i] = probabilities[i] > 0 ? (float)Math.Abs(none - logits[i] - entropy) : float.PositiveInfinity;
+        }
+
+        // Only those up to the bin in which the share is reached need sorting; a little more than the share, lest rounding matters.
+        MassBins bins = default;
+        for (int i = 0; i < probabilities.Length; i++)
+        {
+            bins.Add(scores[i], probabilities[i]);
+        }
+
+        candidates.KeepBelow(scores, MassBins.End(bins.Reaching(share + 1e-4, out _)));
+        probabilities = candidates.Probabilities;
 
         candidates.SortBy(scores);
         double passed = 0;

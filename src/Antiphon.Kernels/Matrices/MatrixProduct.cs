@@ -5,7 +5,7 @@ namespace Antiphon.Kernels;
 /// <summary>The product of a weight matrix with some activation rows, cut into chunks of weight rows.</summary>
 /// <remarks>
 /// Up to 32 activation rows, weights in a form that generated code reads: a few weight rows at a time pass by once, and the first group of tokens
-/// decodes them for the others. What comes next is fetched meanwhile. Where decoding is cheap, every group decodes for itself, some more rows at a time: then its
+/// decodes them for the others. What comes next is fetched meanwhile. Where decoding is cheap, every group decodes for itself, more rows at a time: then its
 /// input alone has to stay in the first-level cache.
 /// Other weights, and single tokens of quantised ones: for one or two activation rows, four weight rows at a time are decoded in registers, if their format has a kernel for that; for a batch,
 /// in pieces that stay in the first-level cache, and every group of tokens passes over them.
@@ -27,6 +27,10 @@ internal unsafe struct MatrixProduct<T>
 
     // Most weight rows that a batch meets at once, and most that a prompt does.
     private const int BatchRows = 4 * TileRows;
+
+    // The same where each group passes over them by itself: its input comes from the second-level cache so much more rarely. Chunks are multiples of it:
+    // whole tiles of three rows, and whole blocks of maxima.
+    private const int SharedRows = 48;
     private const int PanelRows = 128;
 
     // Of a batch's input, so much passes by at once: it stays in the first-level cache beside a tile of weights.
@@ -40,24 +44,34 @@ internal unsafe struct MatrixProduct<T>
 
     private readonly RowMajorWeights weights;
     private readonly Activations x;
+    private readonly MatrixOutput output;
     private readonly float* y;
     private readonly long stride;
     private readonly ComputeTeam team;
     private readonly TileKernels? kernels;
     private readonly TileWeights form;
+    private readonly int tileRows;
     private readonly int chunkRows;
 
-    public MatrixProduct(in RowMajorWeights weights, Activations x, float* y, int stride, TileKernels? kernels, ComputeTeam team)
+    /// <param name="weights">The weights.</param>
+    /// <param name="x">The input.</param>
+    /// <param name="output">Where the results go.</param>
+    /// <param name="kernels">Generated code; null: none may be.</param>
+    /// <param name="shared">Whether the input's groups are those of <see cref="TileWeights.BF16Shared"/>. See <see cref="CanShare"/>.</param>
+    /// <param name="team">Who works.</param>
+    public MatrixProduct(in RowMajorWeights weights, Activations x, in MatrixOutput output, TileKernels? kernels, bool shared, ComputeTeam team)
     {
         this.weights = weights;
         this.x = x;
-        this.y = y;
-        this.stride = stride;
+        this.output = output;
+        y = output.Output;
+        stride = output.Stride;
         this.kernels = kernels;
 
         // One token alone shares nothing; what C# makes of decoding blocks for it is the faster.
         bool isGenerated = kernels is not null && x.Rows <= BatchTokens && weights.Columns % Lanes == 0 && (x.Rows > 1 || weights.Kernels.Prepare is null);
-        form = isGenerated ? TileKernels.Form(weights.Format) : TileWeights.Panel;
+        form = shared ? TileWeights.BF16Shared : isGenerated ? TileKernels.Form(weights.Format) : TileWeights.Panel;
+        tileRows = TileKernel.RowsOf(form);
         this.team = team;
 
         // A chunk is long enough to stream and to hide the hand-out, and there are several for each worker, so that a slow one can take fewer.
@@ -65,8 +79,14 @@ internal unsafe struct MatrixProduct<T>
             ? Math.Min(PanelRows, CpuFeatures.Current.Level2Bytes / 2 / (4L * Math.Max(Lanes, x.Stride)))
             : Math.Max(1, 96 * 1024 / Math.Max(1, weights.RowBytes));
         long fair = weights.Rows / (team.Size == 1 ? 1 : 4L * team.Size);
-        chunkRows = (int)Math.Max(2 * TileRows, Math.Min(wanted, fair)) & -(2 * TileRows);
+        int unit = shared ? SharedRows : Math.Max(2 * TileRows, output.RowUnit);
+        chunkRows = (int)Math.Max(unit, Math.Min(wanted, fair)) / unit * unit;
     }
+
+    /// <summary>Whether a product can take the form <see cref="TileWeights.BF16Shared"/>, and should. A chunk must have as many rows as a tile.</summary>
+    public static bool CanShare(in RowMajorWeights weights, int tokens, TileKernels kernels) =>
+        kernels.Shares(weights.Format, tokens) && weights.Columns % Lanes == 0
+        && (weights.Rows % SharedRows == 0 || weights.Rows % SharedRows >= TileKernel.RowsOf(TileWeights.BF16Shared));
 
     /// <summary>Whether the input is read in groups of tokens.</summary>
     public readonly bool NeedsGroups => !IsFused || weights.Rows % TileRows != 0;
@@ -90,7 +110,7 @@ internal unsafe struct MatrixProduct<T>
         }
         else if (IsFused || form != TileWeights.Panel)
         {
-            int whole = first + ((end - first) & -TileRows);
+            int whole = end - ((end - first) % tileRows);
             if (IsFused)
             {
                 MultiplyFused(first, whole, worker);
@@ -100,12 +120,22 @@ internal unsafe struct MatrixProduct<T>
                 MultiplyStored(first, whole, worker);
             }
 
-            MultiplyBatch(whole, end, worker);
+            if (form != TileWeights.BF16Shared)
+            {
+                MultiplyBatch(whole, end, worker);
+            }
+            else if (whole < end)
+            {
+                // Rows in two tiles get the same results twice.
+                MultiplyStored(end - tileRows, end, worker);
+            }
         }
         else
         {
             MultiplyBatch(first, end, worker);
         }
+
+        output.FindMaxima(first, end, x.Rows);
     }
 
     private readonly void MultiplyFused(int first, int end, int worker)
@@ -124,9 +154,10 @@ internal unsafe struct MatrixProduct<T>
     {
         RowKernels format = weights.Kernels;
         bool isBatch = x.Groups.Count > 1;
-        int together = isBatch && TileDecoder.DecodesCheaply(form, typeof(T) == typeof(Lanes256)) ? 1 : x.Groups.Count;
-        int width = !isBatch ? x.Stride : together == 1 ? GroupColumns : BatchColumns;
-        int blockRows = isBatch ? BatchRows : format.Prepare is null ? end - first : (int)Math.Max(TileRows, StreamBytes / weights.RowBytes & -TileRows);
+        bool isShared = isBatch && TileDecoder.DecodesCheaply(form, typeof(T) == typeof(Lanes256));
+        int together = isShared ? 1 : x.Groups.Count;
+        int width = isShared ? GroupColumns : isBatch ? BatchColumns : x.Stride;
+        int blockRows = isShared ? SharedRows : isBatch ? BatchRows : format.Prepare is null ? end - first : (int)Math.Max(TileRows, StreamBytes / weights.RowBytes & -TileRows);
         blockRows = Math.Min(blockRows, end - first);
         int rowFactors = format.Prepare is null ? 0 : weights.Columns / format.BlockColumns * format.BlockFactors;
         long sums = (long)blockRows * x.Rows * Lanes;
@@ -137,7 +168,7 @@ internal unsafe struct MatrixProduct<T>
         {
             Sums = scratch,
             Panel = scratch + sums,
-            TileBytes = TileRows * weights.RowBytes,
+            TileBytes = tileRows * weights.RowBytes,
             RowBytes = weights.RowBytes,
             FactorRowBytes = sizeof(float) * rowFactors,
         };
@@ -216,8 +247,8 @@ internal unsafe struct MatrixProduct<T>
     }
 
     /// <summary>How often some groups of tokens together fetch something while they pass over some rows and steps.</summary>
-    private static long Fetches(int rows, long steps, int groups) =>
-        (rows + TileRows - 1) / TileRows * groups * steps * (typeof(T) == typeof(Lanes256) ? 2 : 1);
+    private readonly long Fetches(int rows, long steps, int groups) =>
+        (rows + tileRows - 1) / tileRows * groups * TileKernel.FetchesOf(form, steps, typeof(T) == typeof(Lanes256));
 
     private readonly void MultiplyPanel(int first, int end, int worker)
     {
@@ -261,11 +292,11 @@ internal unsafe struct MatrixProduct<T>
         arguments->Input = x.Groups.Group(group);
         arguments->InputStride = sizeof(float) * x.Stride;
         arguments->ColumnBytes = sizeof(float) * column;
-        int tiles = (rows + TileRows - 1) / TileRows;
+        int tiles = (rows + tileRows - 1) / tileRows;
         arguments->Tiles = tiles;
-        bool whole = rows % TileRows == 0;
+        bool whole = rows % tileRows == 0;
         arguments->Output = whole ? y + (start * stride) + row : room;
-        arguments->OutputStride = sizeof(float) * (whole ? stride : TileRows * tiles);
+        arguments->OutputStride = sizeof(float) * (whole ? stride : tileRows * tiles);
         arguments->Finish = column + (arguments->Steps * Lanes) >= x.Stride ? 1 : 0;
         if (kernels is not null)
         {
@@ -278,7 +309,7 @@ internal unsafe struct MatrixProduct<T>
 
         for (int token = 0; !whole && arguments->Finish != 0 && token < tokens; token++)
         {
-            float* results = room + (token * TileRows * tiles);
+            float* results = room + (token * tileRows * tiles);
             new ReadOnlySpan<float>(results, rows).CopyTo(new Span<float>(y + ((start + token) * stride) + row, rows));
         }
     }

@@ -33,7 +33,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
     }
 
     /// <summary>Multiplies the first few matrices in one pass, if they are of this kind and tier.</summary>
-    /// <returns>How many were multiplied; 0 or 1 when nothing was done.</returns>
+    /// <returns>How many were multiplied; 0: none.</returns>
     public static int MultiplyTogether(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
     {
         if (products[0].Matrix is not RowMajorMatrix first)
@@ -47,11 +47,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
             count++;
         }
 
-        if (count > 1)
-        {
-            first.Multiply(products[..count], x, team);
-        }
-
+        first.Multiply(products[..count], x, team);
         return count;
     }
 
@@ -95,6 +91,14 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         TileKernels? kernels = TileKernels.For(tier);
         MatrixProducts<T> work = default;
         bool grouped = false;
+
+        // The groups of an input are one size for all its products.
+        bool shared = kernels is not null;
+        foreach (MatrixOutput product in products)
+        {
+            shared = shared && MatrixProduct<T>.CanShare(((RowMajorMatrix)product.Matrix).weights, x.Rows, kernels!);
+        }
+
         foreach (MatrixOutput product in products)
         {
             if (x.Columns != product.Matrix.Columns)
@@ -103,7 +107,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
             }
 
             RowMajorWeights its = ((RowMajorMatrix)product.Matrix).weights;
-            MatrixProduct<T> item = new(its, x, product.Output, product.Stride, kernels, team);
+            MatrixProduct<T> item = new(its, x, product, kernels, shared, team);
             work.Add(item);
             grouped |= item.NeedsGroups;
         }
@@ -112,7 +116,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         {
             if (grouped)
             {
-                x.Groups.Prepare(x, kernels?.MostTokens ?? DotTiles.MostTokens, team);
+                x.Groups.Prepare(x, kernels is null ? DotTiles.MostTokens : shared ? kernels.MostSharing : kernels.MostTokens, team);
             }
 
             team.Run(ref work, work.Chunks);

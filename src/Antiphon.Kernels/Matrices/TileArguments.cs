@@ -64,7 +64,7 @@ internal unsafe struct TileArguments
     /// <summary>What to fetch meanwhile: any address. A single group fetches as many bytes as it reads of blocks; of plain numbers it takes the next tile (and what is here besides, where decoding is cheap), of a panel nothing.</summary>
     public void* Ahead;
 
-    /// <summary>How far several groups, or one that decodes cheaply, go on with fetching after each step of each of them (on AVX2: of each half).</summary>
+    /// <summary>How far several groups, or one that decodes cheaply, go on with fetching after each step of each of them (on AVX2: of each half; of <see cref="TileWeights.BF16Shared"/>: three times in four steps).</summary>
     public long AheadStep;
 
     /// <summary>Room for the numbers of a tile, in which the first of several groups leaves them to the others.</summary>

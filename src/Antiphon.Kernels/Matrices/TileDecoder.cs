@@ -77,7 +77,7 @@ internal sealed class TileDecoder
     public bool IsCheap { get; }
 
     /// <summary>Whether sixteen values cost one instruction, so that a panel of them is not worth its place in the first-level cache.</summary>
-    public static bool DecodesCheaply(TileWeights form, bool narrow) => form == TileWeights.BF16 && !narrow && CpuFeatures.Current.HasAvx512Vbmi;
+    public static bool DecodesCheaply(TileWeights form, bool narrow) => form is TileWeights.BF16 or TileWeights.BF16Shared && !narrow && CpuFeatures.Current.HasAvx512Vbmi;
 
     // What the codes of a format are too large by.
     private uint Offset => Form switch
@@ -144,7 +144,7 @@ internal sealed class TileDecoder
                 code.vpslld(values, values, 16);
                 break;
             case TileWeights.BF16:
-                code.vpermb(values.k1.z, step == 0 ? zmm30 : zmm31, __zmmword_ptr[At(row, 0)]);
+                code.vpermb(values.k1.z, step % 2 == 0 ? zmm30 : zmm31, __zmmword_ptr[At(row, 64 * (step / 2))]);
                 break;
             case TileWeights.F16:
                 code.vcvtph2ps(values, __ymmword_ptr[At(row, 32 * step)]);

@@ -11,12 +11,17 @@ namespace Antiphon.Kernels;
 /// </summary>
 internal sealed class TileKernel
 {
-    private const int Rows = DotTiles.Rows;
     private const int VectorBytes = 64;
+
+    // Of rows that groups share, so much is done in a turn, and so many lines are fetched in it.
+    private const int SharedTurn = 4;
+    private const int SharedFetches = 3;
 
     private readonly KernelAssembler kernel = new();
     private readonly Assembler code;
     private readonly bool narrow;
+    private readonly bool isShared;
+    private readonly int rows;
     private readonly int all;
     private readonly int groups;
     private readonly TileDecoder decoder;
@@ -28,6 +33,8 @@ internal sealed class TileKernel
     private readonly AssemblerRegister64 left;
     private readonly AssemblerRegister64 ahead;
     private readonly AssemblerRegister64 panel;
+    private readonly AssemblerRegister64 aheadStep;
+    private readonly AssemblerRegister64 aheadSteps;
 
     // The group that is being written.
     private int group;
@@ -38,8 +45,10 @@ internal sealed class TileKernel
     {
         code = kernel.Code;
         narrow = tier == KernelTier.Avx2;
+        isShared = form == TileWeights.BF16Shared;
+        rows = RowsOf(form);
         this.all = all;
-        groups = TokenGroups.CountOf(all, MostTokens(tier));
+        groups = TokenGroups.CountOf(all, MostTokens(tier, form));
         weights = kernel.TakeArgument(TileArguments.WeightsField);
         sums = kernel.TakeArgument(TileArguments.SumsField);
         ahead = kernel.TakeArgument(TileArguments.AheadField);
@@ -47,7 +56,13 @@ internal sealed class TileKernel
         x = kernel.Take();
         left = kernel.Take();
         panel = kernel.Take();
-        decoder = new TileDecoder(kernel, form, narrow, w);
+        decoder = new TileDecoder(kernel, isShared ? TileWeights.BF16 : form, narrow, w);
+        if (isShared)
+        {
+            aheadStep = kernel.TakeArgument(TileArguments.AheadStepField);
+            aheadSteps = kernel.Take();
+            code.imul(aheadSteps, aheadStep, SharedFetches);
+        }
     }
 
     // Float32 rows are as good as a panel.
@@ -59,7 +74,13 @@ internal sealed class TileKernel
     private bool WritesPanel => group == 0 && groups > 1 && decoder.Form is not (TileWeights.Panel or TileWeights.F32);
 
     /// <summary>Most tokens in a group: what fits in the registers beside the weights and an input.</summary>
-    public static int MostTokens(KernelTier tier) => tier == KernelTier.Avx2 ? 3 : 6;
+    public static int MostTokens(KernelTier tier, TileWeights form) => form == TileWeights.BF16Shared ? 8 : tier == KernelTier.Avx2 ? 3 : 6;
+
+    /// <summary>Weight rows in a tile: of those that each group decodes anew, fewer rows and more tokens are less to decode.</summary>
+    public static int RowsOf(TileWeights form) => form == TileWeights.BF16Shared ? 3 : DotTiles.Rows;
+
+    /// <summary>How often a kernel fetches something while a group passes over some steps of a tile.</summary>
+    public static long FetchesOf(TileWeights form, long steps, bool narrow) => form == TileWeights.BF16Shared ? steps / SharedTurn * SharedFetches : narrow ? 2 * steps : steps;
 
     /// <summary>Generates a kernel that takes <see cref="TileArguments"/>.</summary>
     /// <param name="all">Number of tokens, at least 1. If that is more than <see cref="MostTokens"/>, one group after the other passes over a tile.</param>
@@ -71,6 +92,13 @@ internal sealed class TileKernel
     private GeneratedCode Generate()
     {
         decoder.EmitBegin();
+        if (rows < 4)
+        {
+            // Results are written four at a time otherwise: the last would be another chunk's.
+            code.mov(w, (1 << rows) - 1);
+            code.kmovq(k2, w);
+        }
+
         Label nextTile = code.CreateLabel();
         code.Label(ref nextTile);
         for (group = 0; group < groups; group++)
@@ -85,8 +113,8 @@ internal sealed class TileKernel
 
         decoder.EmitNextTile();
         code.add(weights, kernel.Argument(TileArguments.TileBytesField));
-        code.add(kernel.Argument(TileArguments.OutputField), Rows * sizeof(float));
-        code.add(sums, Rows * all * VectorBytes);
+        code.add(kernel.Argument(TileArguments.OutputField), rows * sizeof(float));
+        code.add(sums, rows * all * VectorBytes);
         code.dec(kernel.Argument(TileArguments.TilesField));
         code.jnz(nextTile);
         return kernel.Finish();
@@ -98,7 +126,7 @@ internal sealed class TileKernel
         code.mov(panel, kernel.Argument(TileArguments.PanelField));
         code.mov(w, decoder.Form == TileWeights.Panel || !ReadsPanel ? weights : panel);
 
-        if (groups == 1 && !decoder.HasFactors && decoder.Form != TileWeights.Panel)
+        if (groups == 1 && !decoder.HasFactors && !isShared && decoder.Form != TileWeights.Panel)
         {
             code.mov(Next, weights);
             code.add(Next, kernel.Argument(TileArguments.TileBytesField));
@@ -132,7 +160,7 @@ internal sealed class TileKernel
             code.Label(ref keep);
         }
 
-        for (int sum = 0; sum < Rows * tokens; sum++)
+        for (int sum = 0; sum < rows * tokens; sum++)
         {
             if (narrow)
             {
@@ -153,7 +181,7 @@ internal sealed class TileKernel
         Label begun = code.CreateLabel();
         code.cmp(kernel.Argument(TileArguments.AddField), 0);
         code.jne(old);
-        for (int sum = 0; sum < Rows * tokens; sum++)
+        for (int sum = 0; sum < rows * tokens; sum++)
         {
             if (narrow)
             {
@@ -167,7 +195,7 @@ internal sealed class TileKernel
 
         code.jmp(begun);
         code.Label(ref old);
-        for (int sum = 0; sum < Rows * tokens; sum++)
+        for (int sum = 0; sum < rows * tokens; sum++)
         {
             if (narrow)
             {
@@ -182,21 +210,25 @@ internal sealed class TileKernel
         code.Label(ref begun);
     }
 
-    // All steps, as many as a block has in a turn; numbers without blocks in pairs of steps, an odd one first.
+    // All steps, as many as a block has in a turn; numbers without blocks in pairs of steps or more, what is left over first.
     private void EmitSteps(int half)
     {
         bool isPanel = ReadsPanel;
-        int turn = isPanel ? 2 : decoder.StepsOfBlock;
+        int turn = isShared ? SharedTurn : isPanel ? 2 : decoder.StepsOfBlock;
         Label next = code.CreateLabel();
         if (isPanel || !decoder.HasFactors)
         {
-            Label even = code.CreateLabel();
             Label done = code.CreateLabel();
-            code.shr(left, 1);
-            code.jnc(even);
-            EmitTurn(half, 1, isPanel);
+            for (int part = 1; part < turn; part *= 2)
+            {
+                Label even = code.CreateLabel();
+                code.shr(left, 1);
+                code.jnc(even);
+                EmitTurn(half, part, isPanel);
+                code.Label(ref even);
+            }
+
             code.test(left, left);
-            code.Label(ref even);
             code.jz(done);
             code.Label(ref next);
             EmitTurn(half, turn, isPanel);
@@ -216,7 +248,7 @@ internal sealed class TileKernel
 
     private void EmitTurn(int half, int steps, bool isPanel)
     {
-        int bytes = isPanel ? Rows * VectorBytes * steps : decoder.BytesOfBlock * steps / decoder.StepsOfBlock;
+        int bytes = isPanel ? rows * VectorBytes * steps : decoder.BytesOfBlock * steps / decoder.StepsOfBlock;
         for (int step = 0; step < steps; step++)
         {
             EmitFetch(half, step, steps, bytes, isPanel);
@@ -234,7 +266,7 @@ internal sealed class TileKernel
         code.add(x, steps * tokens * VectorBytes);
         if (WritesPanel)
         {
-            code.add(panel, steps * Rows * VectorBytes);
+            code.add(panel, steps * rows * VectorBytes);
         }
 
         if (!isPanel)
@@ -246,6 +278,12 @@ internal sealed class TileKernel
     // What comes next is fetched evenly all the time, so that memory and multiplication both keep busy.
     private void EmitFetch(int half, int step, int steps, int bytes, bool isPanel)
     {
+        if (isShared)
+        {
+            EmitSharedFetch(step, steps);
+            return;
+        }
+
         if (groups > 1 || decoder.IsCheap)
         {
             code.prefetcht1(__byte_ptr[ahead]);
@@ -260,7 +298,7 @@ internal sealed class TileKernel
         // One group reads rows as fast as they come: of numbers without blocks those of the next tile, in the same order.
         if (!decoder.HasFactors)
         {
-            for (int row = 0; half == 0 && step == 0 && row < Rows; row++)
+            for (int row = 0; half == 0 && step == 0 && row < rows; row++)
             {
                 for (int line = 0; line < bytes; line += 64)
                 {
@@ -276,7 +314,7 @@ internal sealed class TileKernel
             return;
         }
 
-        int lines = ((Rows * bytes) + 63) / 64;
+        int lines = ((rows * bytes) + 63) / 64;
         for (int line = 0; half == 0 && line < lines; line++)
         {
             if (line * steps / lines == step)
@@ -287,19 +325,37 @@ internal sealed class TileKernel
 
         if (half == 0 && step == steps - 1)
         {
-            code.add(ahead, Rows * bytes);
+            code.add(ahead, rows * bytes);
         }
     }
 
-    // Sums in 24 registers, the weights of four rows in the next four, inputs in two of the last four in turns.
+    // With few instructions: they take up what neighbours on the core leave to this one.
+    private void EmitSharedFetch(int step, int steps)
+    {
+        if (steps < SharedTurn)
+        {
+            return;
+        }
+
+        if (step < SharedFetches)
+        {
+            code.prefetcht1(step == 0 ? __byte_ptr[ahead] : __byte_ptr[ahead + (aheadStep * step)]);
+        }
+        else
+        {
+            code.add(ahead, aheadSteps);
+        }
+    }
+
+    // Sums in 24 registers, the weights of three or four rows in the next ones, inputs in those before the last two in turns.
     private void EmitWideStep(int step, int steps, bool isPanel)
     {
-        for (int row = 0; row < Rows; row++)
+        for (int row = 0; row < rows; row++)
         {
             AssemblerRegisterZMM values = Wide(24 + row);
             if (isPanel)
             {
-                code.vmovups(values, __zmmword_ptr[w + (VectorBytes * ((Rows * step) + row))]);
+                code.vmovups(values, __zmmword_ptr[w + (VectorBytes * ((rows * step) + row))]);
             }
             else
             {
@@ -308,17 +364,17 @@ internal sealed class TileKernel
 
             if (WritesPanel)
             {
-                code.vmovups(__zmmword_ptr[panel + (VectorBytes * ((Rows * step) + row))], values);
+                code.vmovups(__zmmword_ptr[panel + (VectorBytes * ((rows * step) + row))], values);
             }
         }
 
         for (int token = 0; token < tokens; token++)
         {
-            AssemblerRegisterZMM value = Wide(28 + (token % 2));
+            AssemblerRegisterZMM value = Wide(24 + rows + (token % (6 - rows)));
             code.vmovups(value, __zmmword_ptr[x + (VectorBytes * ((tokens * step) + token))]);
-            for (int row = 0; row < Rows; row++)
+            for (int row = 0; row < rows; row++)
             {
-                code.vfmadd231ps(Wide((token * Rows) + row), value, Wide(24 + row));
+                code.vfmadd231ps(Wide((token * rows) + row), value, Wide(24 + row));
             }
         }
     }
@@ -336,9 +392,9 @@ internal sealed class TileKernel
         }
 
         AssemblerRegisterYMM values = Narrow(15);
-        for (int row = 0; row < Rows; row++)
+        for (int row = 0; row < rows; row++)
         {
-            int place = (VectorBytes * ((Rows * step) + row)) + (half * VectorBytes / 2);
+            int place = (VectorBytes * ((rows * step) + row)) + (half * VectorBytes / 2);
             if (isPanel)
             {
                 code.vmovups(values, __ymmword_ptr[w + place]);
@@ -357,11 +413,11 @@ internal sealed class TileKernel
             {
                 if (keepsInputs)
                 {
-                    code.vfmadd231ps(Narrow((token * Rows) + row), Narrow(inputs + token), values);
+                    code.vfmadd231ps(Narrow((token * rows) + row), Narrow(inputs + token), values);
                 }
                 else
                 {
-                    code.vfmadd231ps(Narrow((token * Rows) + row), values, __ymmword_ptr[InputAt(token)]);
+                    code.vfmadd231ps(Narrow((token * rows) + row), values, __ymmword_ptr[InputAt(token)]);
                 }
             }
         }
@@ -375,7 +431,7 @@ internal sealed class TileKernel
         AssemblerRegisterZMM other = Wide(24);
         for (int first = 0; first < tokens; first += 4)
         {
-            for (int row = 0; row < Rows; row++)
+            for (int row = 0; row < rows; row++)
             {
                 EmitHalves(Sum(0), Sum(1), 0x44, 0xEE);
                 if (first + 2 < tokens)
@@ -385,11 +441,11 @@ internal sealed class TileKernel
 
                 EmitHalves(Sum(0), Sum(2), 0x88, 0xDD);
 
-                // Where there are fewer tokens, anything stands in.
-                AssemblerRegisterZMM Sum(int token) => first + token < tokens ? Wide(((first + token) * Rows) + row) : Wide(25 + token);
+                // Where there are fewer tokens, or rows below, anything stands in.
+                AssemblerRegisterZMM Sum(int token) => first + token < tokens ? Wide(((first + token) * rows) + row) : Wide(25 + token);
             }
 
-            int at = first * Rows;
+            int at = first * rows;
             code.vunpcklps(other, Wide(at), Wide(at + 1));
             code.vunpckhps(Wide(at), Wide(at), Wide(at + 1));
             code.vaddps(Wide(at), Wide(at), other);
@@ -401,7 +457,7 @@ internal sealed class TileKernel
             code.vaddps(Wide(at), Wide(at), other);
             for (int token = first; token < Math.Min(first + 4, tokens); token++)
             {
-                code.vextractf32x4(__xmmword_ptr[x], Wide(at), (byte)(token - first));
+                code.vextractf32x4(rows < 4 ? __xmmword_ptr[x].k2 : __xmmword_ptr[x], Wide(at), (byte)(token - first));
                 code.add(x, kernel.Argument(TileArguments.OutputStrideField));
             }
         }
@@ -418,18 +474,18 @@ internal sealed class TileKernel
     private void EmitNarrowFinish()
     {
         AssemblerRegisterYMM other = Narrow(12);
-        for (int sum = 0; sum < Rows * tokens; sum++)
+        for (int sum = 0; sum < rows * tokens; sum++)
         {
             code.vaddps(Narrow(sum), Narrow(sum), __ymmword_ptr[SumAt(sum, 0)]);
         }
 
         for (int first = 0; first < tokens; first += 2)
         {
-            int at = first * Rows;
-            for (int row = 0; row < Rows; row++)
+            int at = first * rows;
+            for (int row = 0; row < rows; row++)
             {
                 AssemblerRegisterYMM a = Narrow(at + row);
-                AssemblerRegisterYMM b = first + 1 < tokens ? Narrow(at + Rows + row) : a;
+                AssemblerRegisterYMM b = first + 1 < tokens ? Narrow(at + rows + row) : a;
                 code.vperm2f128(other, a, b, 0x20);
                 code.vperm2f128(a, a, b, 0x31);
                 code.vaddps(a, a, other);
@@ -453,7 +509,7 @@ internal sealed class TileKernel
     }
 
     // Where the sum of a row and a token of this group is kept.
-    private AssemblerMemoryOperand SumAt(int sum, int half) => sums + ((VectorBytes * ((Rows * start) + sum)) + (half * VectorBytes / 2));
+    private AssemblerMemoryOperand SumAt(int sum, int half) => sums + ((VectorBytes * ((rows * start) + sum)) + (half * VectorBytes / 2));
 
     private static AssemblerRegisterZMM Wide(int index) => new(Register.ZMM0 + index);
 

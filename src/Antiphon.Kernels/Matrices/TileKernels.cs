@@ -20,7 +20,7 @@ internal sealed class TileKernels
     private TileKernels(KernelTier tier)
     {
         this.tier = tier;
-        MostTokens = TileKernel.MostTokens(tier);
+        MostTokens = TileKernel.MostTokens(tier, TileWeights.Panel);
         try
         {
             // If the system denies executable memory, this is where it shows.
@@ -32,8 +32,13 @@ internal sealed class TileKernels
         }
     }
 
-    /// <summary>Most tokens in a group.</summary>
+    /// <summary>Most tokens in a group, unless a whole batch is <see cref="TileWeights.BF16Shared"/>.</summary>
     public int MostTokens { get; }
+
+    /// <summary>Most tokens in a group of such a batch.</summary>
+    public int MostSharing => TileKernel.MostTokens(tier, TileWeights.BF16Shared);
+
+    private bool CanShare => TileDecoder.DecodesCheaply(TileWeights.BF16, tier == KernelTier.Avx2);
 
     /// <summary>The kernels that a tier uses, or null where it uses none or none may be generated.</summary>
     public static TileKernels? For(KernelTier tier) => tier switch
@@ -56,15 +61,28 @@ internal sealed class TileKernels
         _ => TileWeights.Panel,
     };
 
+    /// <summary>Whether rows of a format are best read as <see cref="TileWeights.BF16Shared"/> by so many tokens: where that takes fewer groups, and more than one.</summary>
+    public bool Shares(TensorFormat format, int tokens)
+    {
+        int groups = TokenGroups.CountOf(tokens, MostSharing);
+        return format == TensorFormat.BF16 && CanShare && tokens <= MostTogether && groups > 1 && groups < TokenGroups.CountOf(tokens, MostTokens);
+    }
+
     /// <summary>All kernels of a tier, generated now; none where none may be.</summary>
     public static IEnumerable<GeneratedKernel> List(KernelTier tier) => For(tier) is not { } kernels
         ? []
-        : Enum.GetValues<TileWeights>().SelectMany(form => Enumerable.Range(1, kernels.MostTokens).Select(tokens => new GeneratedKernel(
-            "float32 products",
-            form == TileWeights.Panel ? null : Enum.Parse<TensorFormat>(form.ToString()),
-            $"{DotTiles.Rows} rows x {tokens} tokens",
-            kernels.tier,
-            kernels.Get(tokens, form).Length)));
+        : Enum.GetValues<TileWeights>().Where(form => form != TileWeights.BF16Shared || kernels.CanShare).SelectMany(form =>
+            Enumerable.Range(1, TileKernel.MostTokens(tier, form)).Select(tokens => new GeneratedKernel(
+                "float32 products",
+                form switch
+                {
+                    TileWeights.Panel => null,
+                    TileWeights.BF16Shared => TensorFormat.BF16,
+                    _ => Enum.Parse<TensorFormat>(form.ToString()),
+                },
+                $"{TileKernel.RowsOf(form)} rows x {tokens} tokens",
+                kernels.tier,
+                kernels.Get(tokens, form).Length)));
 
     /// <summary>Runs the kernel for a number of tokens.</summary>
     public unsafe void Run(int tokens, TileWeights form, TileArguments* arguments) => Get(tokens, form).Run(arguments);

@@ -15,6 +15,9 @@ internal enum TileWeights
     /// <summary>Rows of bfloat16 numbers.</summary>
     BF16,
 
+    /// <summary>Rows of bfloat16 numbers, three at a time, which each of several groups of tokens decodes for itself.</summary>
+    BF16Shared,
+
     /// <summary>Rows of Q8_0 blocks.</summary>
     Q8_0,
 

@@ -63,11 +63,7 @@ public abstract unsafe class WeightMatrix
 
             if (done == 0)
             {
-                done = Math.Max(1, RowMajorMatrix.MultiplyTogether(products, x, team));
-                if (done == 1)
-                {
-                    products[0].Matrix.Multiply(x, products[0].Output, products[0].Stride, team);
-                }
+                done = RowMajorMatrix.MultiplyTogether(products, x, team);
             }
 
             products = products[done..];

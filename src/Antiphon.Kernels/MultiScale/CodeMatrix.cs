@@ -60,7 +60,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         Products work = default;
         foreach (MatrixOutput product in products[..count])
         {
-            ((CodeMatrix)product.Matrix).Add(ref work, plan, x, product.Output, product.Stride, team);
+            ((CodeMatrix)product.Matrix).Add(ref work, plan, x, product, team);
         }
 
         work.Cut(team.Size);
@@ -155,14 +155,14 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         return plans[candidate];
     }
 
-    private void Add(ref Products products, ProductPlan plan, Activations x, float* y, int stride, ComputeTeam team)
+    private void Add(ref Products products, ProductPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)
     {
         if (x.Columns != Columns)
         {
             throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {Columns}", nameof(x));
         }
 
-        ArgumentOutOfRangeException.ThrowIfLessThan(stride, Rows);
+        output.Check(firstRow);
         if (x.Rows == 0 || Rows == 0)
         {
             return;
@@ -184,8 +184,9 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             Strips = (int)(((firstRow + Rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows) - firstStrip),
             Skip = (int)(firstRow % CodeLayout.StripRows),
             Rows = Rows,
-            Output = y,
-            Stride = stride,
+            Product = output,
+            Output = output.Output,
+            Stride = output.Stride,
         };
         work.Weights = strips.Packed + (firstStrip * work.StripBytes);
 
@@ -316,6 +317,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         public int Skip;
         public int Rows;
         public byte* Weights;
+        public MatrixOutput Product;
         public float* Output;
         public int Stride;
 
@@ -356,6 +358,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         public readonly void Execute(int first, int end, int worker)
         {
+            int firstRow = first * CodeLayout.StripRows;
+
             // Strips of which rows are missing are computed into scratch memory.
             if (first == 0 && Skip > 0)
             {
@@ -373,6 +377,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             {
                 Part(whole, worker);
             }
+
+            Product.FindMaxima(firstRow, Math.Min(end * CodeLayout.StripRows, Rows), Tokens);
         }
 
         private readonly void Part(int strip, int worker)

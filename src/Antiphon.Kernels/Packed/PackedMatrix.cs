@@ -55,7 +55,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         int count = 0;
         while (count < Math.Min(products.Length, MaxTogether) && products[count].Matrix is PackedMatrix matrix && matrix.kernels == first.kernels)
         {
-            matrix.Add(ref work, x, products[count].Output, products[count].Stride, team);
+            matrix.Add(ref work, x, products[count], team);
             count++;
         }
 
@@ -108,14 +108,14 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         return x.Packed;
     }
 
-    private void Add(ref Products products, Activations x, float* y, int stride, ComputeTeam team)
+    private void Add(ref Products products, Activations x, in MatrixOutput output, ComputeTeam team)
     {
         if (x.Columns != Columns)
         {
             throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {Columns}", nameof(x));
         }
 
-        ArgumentOutOfRangeException.ThrowIfLessThan(stride, Rows);
+        output.Check(firstRow);
         if (x.Rows == 0 || Rows == 0)
         {
             return;
@@ -135,8 +135,9 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             Skip = (int)(firstRow % PackedFormat.StripRows),
             Rows = Rows,
             Input = x.Packed.Pointer,
-            Output = y,
-            Stride = stride,
+            Product = output,
+            Output = output.Output,
+            Stride = output.Stride,
         };
         work.Weights = strips.Packed + (firstStrip * work.StripBytes);
         if (kernels.Tier != KernelTier.Amx)
@@ -230,6 +231,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         public int Rows;
         public byte* Weights;
         public byte* Input;
+        public MatrixOutput Product;
         public float* Output;
         public int Stride;
 
@@ -241,6 +243,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         {
             int first = chunk * ChunkStrips;
             int end = Math.Min(first + ChunkStrips, Strips);
+            int firstRow = first * PackedFormat.StripRows;
 
             // Strips of which rows are missing are computed into scratch memory.
             if (first == 0 && Skip > 0)
@@ -259,6 +262,8 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             {
                 Part(whole, worker);
             }
+
+            Product.FindMaxima(firstRow, Math.Min(end * PackedFormat.StripRows, Rows), Tokens);
         }
 
         private readonly void Part(int strip, int worker)

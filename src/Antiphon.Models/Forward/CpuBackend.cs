@@ -284,17 +284,22 @@ internal sealed unsafe class CpuBackend : IBackend
         context.Input.Reset(wanted, spec.Width);
         var norm = new NormWork { Norm = weights.FinalNorm, Kernels = context.Kernels, Input = x, Width = spec.Width, Output = context.Input, Select = rows.LogitRows };
         RowWork.Run(team, ref norm, wanted, 2L * spec.Width);
-        weights.Head!.Multiply(context.Input, logits, spec.VocabularySize, team);
-        if (weights.HeadBias is not null)
+        float* maxima = batch.PrepareMaxima();
+        bool isFinal = weights.HeadBias is null && spec.LogitScale == 1 && spec.LogitSoftCap <= 0;
+        WeightMatrix.MultiplyAll([new MatrixOutput(weights.Head!, logits, spec.VocabularySize) { Maxima = isFinal ? maxima : null }], context.Input, team);
+        if (!isFinal)
         {
-            var bias = new BiasWork { Kernels = context.Kernels, Bias = weights.HeadBias, Rows = logits, Width = spec.VocabularySize, Stride = spec.VocabularySize };
-            RowWork.Run(team, ref bias, wanted, spec.VocabularySize);
-        }
-
-        if (spec.LogitScale != 1 || spec.LogitSoftCap > 0)
-        {
-            var scale = new LogitsWork { Kernels = context.Kernels, Logits = logits, Width = spec.VocabularySize, Scale = spec.LogitScale, Cap = spec.LogitSoftCap };
-            RowWork.Run(team, ref scale, wanted, spec.VocabularySize);
+            var work = new LogitsWork
+            {
+                Kernels = context.Kernels,
+                Logits = logits,
+                Maxima = maxima,
+                Vocabulary = spec.VocabularySize,
+                Bias = weights.HeadBias,
+                Scale = spec.LogitScale,
+                Cap = spec.LogitSoftCap,
+            };
+            team.Run(ref work, work.Pieces * wanted);
         }
     }
 }

@@ -142,26 +142,44 @@ internal unsafe struct BiasWork : IRowWork
     public readonly void Row(int row, int worker) => Kernels.Add(Bias, Rows + ((long)row * Stride), Width);
 }
 
-/// <summary>Scales and caps logits.</summary>
-internal unsafe struct LogitsWork : IRowWork
+/// <summary>Adds the head's bias to logits, scales and caps them, and finds their maxima: a piece of a row at a time.</summary>
+internal unsafe struct LogitsWork : IParallelWork
 {
+    // A whole number of blocks of maxima; its values stay in the first-level cache from one operation to the next.
+    private const int Piece = 256 * BlockMaxima.Length;
+
     public VectorKernels Kernels;
     public float* Logits;
-    public int Width;
+    public float* Maxima;
+    public int Vocabulary;
+    public float* Bias;
     public float Scale;
     public float Cap;
 
-    public readonly void Row(int row, int worker)
+    public readonly int Pieces => (int)(((long)Vocabulary + Piece - 1) / Piece);
+
+    public readonly void Execute(int chunk, int worker)
     {
-        float* logits = Logits + ((long)row * Width);
+        int row = chunk / Pieces;
+        int first = chunk % Pieces * Piece;
+        int count = Math.Min(Piece, Vocabulary - first);
+        float* logits = Logits + ((long)row * Vocabulary) + first;
+        if (Bias is not null)
+        {
+            Kernels.Add(Bias + first, logits, count);
+        }
+
         if (Scale != 1)
         {
-            Kernels.Scale(Scale, logits, Width);
+            Kernels.Scale(Scale, logits, count);
         }
 
         if (Cap > 0)
         {
-            Kernels.SoftCap(Cap, logits, Width);
+            Kernels.SoftCap(Cap, logits, count);
         }
+
+        float* maxima = Maxima + ((long)row * BlockMaxima.Count(Vocabulary)) + (first / BlockMaxima.Length);
+        BlockMaxima.Find(new ReadOnlySpan<float>(logits, count), new Span<float>(maxima, BlockMaxima.Count(count)));
     }
 }

@@ -52,8 +52,10 @@ public sealed unsafe class StepBatch : IDisposable
     private readonly List<int> tokens = [];
     private readonly List<int> positions = [];
     private NativeBuffer<float> logits = new(0);
+    private NativeBuffer<float> maxima = new(0);
     private NativeBuffer<float> states = new(0);
     private int vocabularySize;
+    private bool hasMaxima;
     private int width;
 
     /// <summary>The slices.</summary>
@@ -140,17 +142,43 @@ public sealed unsafe class StepBatch : IDisposable
     /// <summary>The logits of a slice: of its last token, or, where all are wanted, of token <paramref name="index"/>. Writable: samplers work in place.</summary>
     public Span<float> Logits(int slice, int index = 0)
     {
-        Slice chosen = slices[slice];
-        int available = chosen.Wanted switch { LogitsWanted.None => 0, LogitsWanted.Last => 1, _ => chosen.Count };
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)available);
-        return logits.Span((long)(chosen.FirstLogits + index) * vocabularySize, vocabularySize);
+        return logits.Span((long)LogitsRow(slice, index) * vocabularySize, vocabularySize);
+    }
+
+    /// <summary>The greatest of every <see cref="BlockMaxima.Length"/> logits of <see cref="Logits"/>, as they came from the model. Writable.</summary>
+    public Span<float> Maxima(int slice, int index = 0)
+    {
+        int row = LogitsRow(slice, index);
+        int blocks = BlockMaxima.Count(vocabularySize);
+        if (!hasMaxima)
+        {
+            // A backend that left none.
+            PrepareMaxima();
+            for (int i = 0; i < LogitsRows; i++)
+            {
+                BlockMaxima.Find(logits.Span((long)i * vocabularySize, vocabularySize), maxima.Span((long)i * blocks, blocks));
+            }
+        }
+
+        return maxima.Span((long)row * blocks, blocks);
     }
 
     /// <summary>Room for the logits of this batch: [<see cref="LogitsRows"/>, vocabulary]; a backend writes it.</summary>
     public float* PrepareLogits(int vocabulary)
     {
         vocabularySize = vocabulary;
+        hasMaxima = false;
         return Room(ref logits, LogitsRows, vocabulary);
+    }
+
+    /// <summary>
+    /// Room for the <see cref="BlockMaxima"/> of the logits: [<see cref="LogitsRows"/>, blocks]. A backend may write it behind <see cref="PrepareLogits"/>;
+    /// where it does not, they are found when they are asked for.
+    /// </summary>
+    public float* PrepareMaxima()
+    {
+        hasMaxima = true;
+        return Room(ref maxima, LogitsRows, BlockMaxima.Count(vocabularySize));
     }
 
     /// <summary>Room for the hidden states of this batch: [<see cref="StateRows"/>, width]; a backend writes it.</summary>
@@ -164,7 +192,16 @@ public sealed unsafe class StepBatch : IDisposable
     public void Dispose()
     {
         logits.Dispose();
+        maxima.Dispose();
         states.Dispose();
+    }
+
+    private int LogitsRow(int slice, int index)
+    {
+        Slice chosen = slices[slice];
+        int available = chosen.Wanted switch { LogitsWanted.None => 0, LogitsWanted.Last => 1, _ => chosen.Count };
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)available);
+        return chosen.FirstLogits + index;
     }
 
     private static float* Room(ref NativeBuffer<float> buffer, int rows, int columns)

@@ -1,3 +1,4 @@
+using Antiphon.Kernels;
 using Antiphon.Models;
 
 namespace Antiphon.Conformance.Models;
@@ -32,7 +33,11 @@ internal static class Feeding
             backend.Forward(batch);
             for (int i = Math.Max(0, tokens.Length - wanted - start); i < count; i++)
             {
-                batch.Logits(slice, i).CopyTo(logits.AsSpan((start + i - (tokens.Length - wanted)) * backend.VocabularySize));
+                ReadOnlySpan<float> row = batch.Logits(slice, i);
+                row.CopyTo(logits.AsSpan((start + i - (tokens.Length - wanted)) * backend.VocabularySize));
+                var maxima = new float[BlockMaxima.Count(row.Length)];
+                BlockMaxima.Find(row, maxima);
+                Assert.Equal(maxima, batch.Maxima(slice, i).ToArray());
             }
 
             sequence.Commit(count);

@@ -82,7 +82,7 @@ public sealed unsafe class WeightMatrixTests
             List<NativeBuffer<byte>> memories = [];
             foreach (TensorFormat format in formats)
             {
-                int rows = random.Next(0, 50);
+                int rows = random.Next(0, 500);
                 byte[] bytes = RandomWeights.Create(format, rows, 96, random);
                 NativeBuffer<byte> memory = new(bytes.Length);
                 bytes.CopyTo(memory.Span(0, bytes.Length));
@@ -91,17 +91,20 @@ public sealed unsafe class WeightMatrixTests
             }
 
             NativeBuffer<float>[] outputs = matrices.Select(matrix => new NativeBuffer<float>((long)matrix.Rows * count)).ToArray();
+            NativeBuffer<float>[] maxima = matrices.Select(matrix => new NativeBuffer<float>((long)BlockMaxima.Count(matrix.Rows) * count)).ToArray();
             MatrixOutput[] products = new MatrixOutput[matrices.Count];
             for (int i = 0; i < products.Length; i++)
             {
-                products[i] = new MatrixOutput(matrices[i], outputs[i].Pointer, matrices[i].Rows);
+                products[i] = new MatrixOutput(matrices[i], outputs[i].Pointer, matrices[i].Rows) { Maxima = maxima[i].Pointer };
             }
 
             WeightMatrix.MultiplyAll(products, x, team);
             for (int i = 0; i < products.Length; i++)
             {
                 Assert.Equal(Multiply(matrices[i], x, team), Bits(outputs[i].Span(0, matrices[i].Rows * count)));
+                Assert.Equal(BlockMaximaTests.Of(outputs[i], matrices[i].Rows, count), maxima[i].Span(0, count * BlockMaxima.Count(matrices[i].Rows)).ToArray());
                 outputs[i].Dispose();
+                maxima[i].Dispose();
                 memories[i].Dispose();
             }
         }
@@ -143,6 +146,34 @@ public sealed unsafe class WeightMatrixTests
                     WeightMatrix matrix = WeightMatrix.Create(format, rows, columns, data, bytes.Length, tier);
                     Assert.Equal(all, Multiply(matrix, x, round % 2 == 0 ? alone : two));
                     Assert.Equal(part, Multiply(matrix.Slice(first, some), x, alone));
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void Batches_of_bfloat16_give_the_defined_bits()
+    {
+        // Rows around those of a tile of three and a chunk of 24, tokens around those of groups of eight, columns around a turn of the kernel and a part of a row.
+        Random random = new(12);
+        using ComputeTeam two = new(2);
+        using Activations x = new();
+        foreach (int columns in new[] { 16, 48, 64, 1024, 1040, 2160 })
+        {
+            foreach (int rows in new[] { 1, 2, 3, 24, 25, 26, 27, 71 })
+            {
+                byte[] bytes = RandomWeights.Create(TensorFormat.BF16, rows, columns, random);
+                fixed (byte* data = bytes)
+                {
+                    foreach (int tokens in new[] { 12, 13, 16, 17, 19, 24, 32 })
+                    {
+                        RandomWeights.Fill(x, tokens, columns, random);
+                        int[] expected = Define(TensorFormat.BF16, bytes, rows, x);
+                        foreach (KernelTier tier in CpuFeatures.Current.Tiers)
+                        {
+                            Assert.Equal(expected, Multiply(WeightMatrix.Create(TensorFormat.BF16, rows, columns, data, bytes.Length, tier), x, two));
+                        }
+                    }
                 }
             }
         }

@@ -412,11 +412,14 @@ public sealed unsafe class CodeMatrixTests
         {
             RandomWeights.Fill(x, tokens, 256, random);
             NativeBuffer<float>[] outputs = [.. matrices.Select(matrix => new NativeBuffer<float>((tokens * matrix.Rows) + 1))];
-            WeightMatrix.MultiplyAll([.. matrices.Select((matrix, i) => new MatrixOutput(matrix, outputs[i].Pointer, matrix.Rows))], x, team);
+            NativeBuffer<float>[] maxima = [.. matrices.Select(matrix => new NativeBuffer<float>((tokens * BlockMaxima.Count(matrix.Rows)) + 1))];
+            WeightMatrix.MultiplyAll([.. matrices.Select((matrix, i) => new MatrixOutput(matrix, outputs[i].Pointer, matrix.Rows) { Maxima = maxima[i].Pointer })], x, team);
             for (int i = 0; i < matrices.Count; i++)
             {
                 AssertSame(Multiply(matrices[i], x, matrices[i].Rows, team), outputs[i].Span(0, tokens * matrices[i].Rows));
+                Assert.Equal(BlockMaximaTests.Of(outputs[i], matrices[i].Rows, tokens), maxima[i].Span(0, tokens * BlockMaxima.Count(matrices[i].Rows)).ToArray());
                 outputs[i].Dispose();
+                maxima[i].Dispose();
             }
         }
 

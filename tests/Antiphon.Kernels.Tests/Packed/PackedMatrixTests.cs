@@ -184,7 +184,7 @@ public sealed unsafe class PackedMatrixTests
         using ComputeTeam team = new(2);
         using Activations x = new();
         Random random = new(9);
-        (TensorFormat Format, int Rows)[] shapes = [(TensorFormat.Q8_0, 70), (TensorFormat.Q4_K, 33), (TensorFormat.Q6_K, 0), (TensorFormat.BF16, 16), (TensorFormat.Q4_0, 100), (TensorFormat.F32, 5)];
+        (TensorFormat Format, int Rows)[] shapes = [(TensorFormat.Q8_0, 70), (TensorFormat.Q4_K, 33), (TensorFormat.Q6_K, 0), (TensorFormat.BF16, 16), (TensorFormat.Q4_0, 1500), (TensorFormat.F32, 5)];
         List<byte[]> sources = [];
         List<WeightMatrix> matrices = [];
         foreach ((TensorFormat format, int rows) in shapes)
@@ -201,15 +201,40 @@ public sealed unsafe class PackedMatrixTests
         {
             RandomWeights.Fill(x, tokens, 256, random);
             NativeBuffer<float>[] outputs = [.. matrices.Select(matrix => new NativeBuffer<float>((tokens * matrix.Rows) + 1))];
-            WeightMatrix.MultiplyAll([.. matrices.Select((matrix, i) => new MatrixOutput(matrix, outputs[i].Pointer, matrix.Rows))], x, team);
+            NativeBuffer<float>[] maxima = [.. matrices.Select(matrix => new NativeBuffer<float>((tokens * BlockMaxima.Count(matrix.Rows)) + 1))];
+            WeightMatrix.MultiplyAll([.. matrices.Select((matrix, i) => new MatrixOutput(matrix, outputs[i].Pointer, matrix.Rows) { Maxima = maxima[i].Pointer })], x, team);
             for (int i = 0; i < matrices.Count; i++)
             {
                 AssertSame(Multiply(matrices[i], x, matrices[i].Rows, team), outputs[i].Span(0, tokens * matrices[i].Rows));
+                Assert.Equal(BlockMaximaTests.Of(outputs[i], matrices[i].Rows, tokens), maxima[i].Span(0, tokens * BlockMaxima.Count(matrices[i].Rows)).ToArray());
                 outputs[i].Dispose();
+                maxima[i].Dispose();
             }
         }
 
         GC.KeepAlive(sources);
+    }
+
+    [Theory]
+    [MemberData(nameof(Tiers))]
+    public void A_view_from_within_a_strip_leaves_no_maxima(KernelTier tier)
+    {
+        using PackedKernels kernels = PackedTiers.Require(tier);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        RandomWeights.Fill(x, 1, 32, new Random(1));
+        byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 40, 32, new Random(2));
+        float[] output = new float[40];
+        float[] maxima = new float[3];
+        fixed (byte* data = bytes)
+        fixed (float* y = output, m = maxima)
+        {
+            WeightMatrix matrix = kernels.Pack(TensorFormat.Q8_0, 40, 32, data, bytes.Length, team);
+            MatrixOutput[] products = [new MatrixOutput(matrix.Slice(3, 20), y, 20) { Maxima = m }];
+            Assert.Throws<ArgumentException>(() => WeightMatrix.MultiplyAll(products, x, team));
+            WeightMatrix.MultiplyAll([new MatrixOutput(matrix.Slice(16, 20), y, 20) { Maxima = m }], x, team);
+            Assert.Equal([output[..16].Max(), output[16..20].Max(), 0], maxima);
+        }
     }
 
     [Fact]
