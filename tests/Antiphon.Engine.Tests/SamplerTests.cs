@@ -137,7 +137,7 @@ public class SamplerTests
                 foreach ((SamplingOptions options, Action<Candidates> act) in new (SamplingOptions, Action<Candidates>)[]
                 {
                     (new() { TopK = k }, candidates => candidates.KeepTop(k)),
-                    (new() { TopP = share }, candidates => Truncation.TopP(candidates, share)),
+                    (new() { TopP = share }, candidates => candidates.KeepNucleus(share, 0)),
                     (new() { MinP = share }, candidates => Truncation.MinP(candidates, share)),
                     (new() { TypicalP = share }, candidates => Truncation.Typical(candidates, share, new float[size])),
                 })

@@ -60,20 +60,6 @@ internal sealed class Candidates(int vocabularySize)
     /// <summary>Keeps the <paramref name="count"/> most likely, sorted; of equals those with the lower token.</summary>
     public void KeepTop(int count)
     {
-        if (count < Count / 8)
-        {
-            SelectTop(count);
-        }
-        else
-        {
-            SortByLogit();
-            Count = Math.Min(Count, count);
-        }
-    }
-
-    /// <summary>Sorts, the most likely first; equals by token.</summary>
-    private void SortByLogit()
-    {
         Span<ulong> order = keys.AsSpan(0, Count);
         for (int i = 0; i < order.Length; i++)
         {
@@ -81,23 +67,34 @@ internal sealed class Candidates(int vocabularySize)
         }
 
         order.Sort();
-        Unpack(order);
+        Count = Math.Min(Count, count);
+        for (int i = 0; i < Count; i++)
+        {
+            tokens[i] = (int)(uint)order[i];
+            logits[i] = FromKey(order[i]);
+        }
     }
 
-    /// <summary>Keeps the fewest most likely ones whose exponentials, relative to the highest logit, reach a sum; of equals those with the lower token.</summary>
-    public void KeepNucleus(double sum)
+    /// <summary>
+    /// Nucleus sampling, top-p (Holtzman et al. 2019): keeps the fewest most likely candidates that together reach a share of the probability; of equals those
+    /// with the lower token.
+    /// </summary>
+    /// <param name="share">The share.</param>
+    /// <param name="sum">Sum of the exponentials of all logits, relative to the highest one; 0: of the candidates. Those below <see cref="Truncation.LowestInNucleus"/> may be missing.</param>
+    public void KeepNucleus(float share, double sum)
     {
         float highest = LogitMath.Max(Logits);
         Span<float> weights = probabilities.AsSpan(0, Count);
         LogitMath.Scale(Logits, highest, 1, weights);
-        LogitMath.Exp(weights);
+        double own = LogitMath.Exp(weights);
+        double wanted = share * (sum == 0 ? own : sum);
         MassBins bins = default;
         for (int i = 0; i < weights.Length; i++)
         {
             bins.Add(highest - logits[i], weights[i]);
         }
 
-        int edge = bins.Reaching(sum, out double passed);
+        int edge = bins.Reaching(wanted, out double passed);
         int count = 0;
         for (int i = 0; i < Count; i++)
         {
@@ -110,7 +107,7 @@ internal sealed class Candidates(int vocabularySize)
         Span<ulong> order = keys.AsSpan(0, count);
         order.Sort();
         ulong last = ulong.MaxValue;
-        for (int i = 0; i < order.Length && passed < sum; i++)
+        for (int i = 0; i < order.Length && passed < wanted; i++)
         {
             last = order[i];
             passed += Math.Exp((double)FromKey(last) - highest);
@@ -211,72 +208,6 @@ internal sealed class Candidates(int vocabularySize)
         tokens[to] = tokens[from];
         logits[to] = logits[from];
         probabilities[to] = probabilities[from];
-    }
-
-    // A max-heap of the smallest keys: most candidates are turned away by one comparison.
-    private void SelectTop(int count)
-    {
-        Span<ulong> heap = keys.AsSpan(0, count);
-        for (int i = 0; i < count; i++)
-        {
-            heap[i] = Key(logits[i], tokens[i]);
-        }
-
-        for (int i = (count / 2) - 1; i >= 0; i--)
-        {
-            SiftDown(heap, i);
-        }
-
-        for (int i = count; i < Count; i++)
-        {
-            ulong key = Key(logits[i], tokens[i]);
-            if (key < heap[0])
-            {
-                heap[0] = key;
-                SiftDown(heap, 0);
-            }
-        }
-
-        heap.Sort();
-        Count = count;
-        Unpack(heap);
-    }
-
-    private static void SiftDown(Span<ulong> heap, int at)
-    {
-        ulong moving = heap[at];
-        while (true)
-        {
-            int child = (2 * at) + 1;
-            if (child >= heap.Length)
-            {
-                break;
-            }
-
-            if (child + 1 < heap.Length && heap[child + 1] > heap[child])
-            {
-                child++;
-            }
-
-            if (heap[child] <= moving)
-            {
-                break;
-            }
-
-            heap[at] = heap[child];
-            at = child;
-        }
-
-        heap[at] = moving;
-    }
-
-    private void Unpack(ReadOnlySpan<ulong> order)
-    {
-        for (int i = 0; i < order.Length; i++)
-        {
-            tokens[i] = (int)(uint)order[i];
-            logits[i] = FromKey(order[i]);
-        }
     }
 
     // Rising keys: falling logits, then rising tokens. -0 and +0 count as equal.

@@ -116,7 +116,7 @@ internal sealed class Sampler
 
         if (options.TopP < 1)
         {
-            Truncation.TopP(candidates, options.TopP, sum);
+            candidates.KeepNucleus(options.TopP, sum);
         }
 
         if (options.MinP > 0)

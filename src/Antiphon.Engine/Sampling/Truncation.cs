@@ -6,23 +6,8 @@ internal static class Truncation
     /// <summary>Taken off a bound that tells beforehand which logits a truncation will not leave, so that rounding loses none that it will.</summary>
     public const float Slack = 0.001f;
 
-    /// <summary>Nucleus sampling (Holtzman et al. 2019): the fewest most likely candidates that together reach <paramref name="share"/>.</summary>
-    /// <param name="candidates">The candidates; of those below <see cref="LowestInNucleus"/> some or all may be missing.</param>
-    /// <param name="share">The share.</param>
-    /// <param name="sum">Sum of the exponentials of all logits, relative to the highest one; 0: of the candidates.</param>
-    public static void TopP(Candidates candidates, float share, double sum = 0)
-    {
-        if (sum == 0)
-        {
-            candidates.Softmax();
-            sum = 1 / (double)LogitMath.Max(candidates.Probabilities);
-        }
-
-        candidates.KeepNucleus(share * sum);
-    }
-
     /// <summary>
-    /// A logit, relative to the highest one: the tokens below it have together less than 1 - share, so the nucleus lies among the others.
+    /// A logit, relative to the highest one: the tokens below it have together less than 1 - share, so <see cref="Candidates.KeepNucleus"/> keeps none of them.
     /// </summary>
     /// <param name="share">The nucleus's share.</param>
     /// <param name="sum">Sum of the exponentials of all logits, relative to the highest one.</param>

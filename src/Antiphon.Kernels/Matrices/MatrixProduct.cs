@@ -45,8 +45,6 @@ internal unsafe struct MatrixProduct<T>
     private readonly RowMajorWeights weights;
     private readonly Activations x;
     private readonly MatrixOutput output;
-    private readonly float* y;
-    private readonly long stride;
     private readonly ComputeTeam team;
     private readonly TileKernels? kernels;
     private readonly TileWeights form;
@@ -64,8 +62,6 @@ internal unsafe struct MatrixProduct<T>
         this.weights = weights;
         this.x = x;
         this.output = output;
-        y = output.Output;
-        stride = output.Stride;
         this.kernels = kernels;
 
         // One token alone shares nothing; what C# makes of decoding blocks for it is the faster.
@@ -145,7 +141,7 @@ internal unsafe struct MatrixProduct<T>
         {
             for (int input = 0; input < x.Rows; input++)
             {
-                weights.Kernels.MultiplyFour(weights.Data + (row * weights.RowBytes), weights.Columns, x.Row(input), factors, y + (input * stride) + row);
+                weights.Kernels.MultiplyFour(weights.Data + (row * weights.RowBytes), weights.Columns, x.Row(input), factors, Result(input, row));
             }
         }
     }
@@ -295,8 +291,8 @@ internal unsafe struct MatrixProduct<T>
         int tiles = (rows + tileRows - 1) / tileRows;
         arguments->Tiles = tiles;
         bool whole = rows % tileRows == 0;
-        arguments->Output = whole ? y + (start * stride) + row : room;
-        arguments->OutputStride = sizeof(float) * (whole ? stride : tileRows * tiles);
+        arguments->Output = whole ? Result(start, row) : room;
+        arguments->OutputStride = sizeof(float) * (whole ? output.Stride : (long)tileRows * tiles);
         arguments->Finish = column + (arguments->Steps * Lanes) >= x.Stride ? 1 : 0;
         if (kernels is not null)
         {
@@ -310,9 +306,11 @@ internal unsafe struct MatrixProduct<T>
         for (int token = 0; !whole && arguments->Finish != 0 && token < tokens; token++)
         {
             float* results = room + (token * tileRows * tiles);
-            new ReadOnlySpan<float>(results, rows).CopyTo(new Span<float>(y + ((start + token) * stride) + row, rows));
+            new ReadOnlySpan<float>(results, rows).CopyTo(new Span<float>(Result(start + token, row), rows));
         }
     }
+
+    private readonly float* Result(int token, int row) => output.Output + ((long)token * output.Stride) + row;
 
     /// <summary>Where a row begins in a panel of tiles.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

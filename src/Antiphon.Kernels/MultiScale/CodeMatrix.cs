@@ -183,10 +183,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             StripBytes = layout.StripBytes(Columns),
             Strips = (int)(((firstRow + Rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows) - firstStrip),
             Skip = (int)(firstRow % CodeLayout.StripRows),
-            Rows = Rows,
             Product = output,
-            Output = output.Output,
-            Stride = output.Stride,
         };
         work.Weights = strips.Packed + (firstStrip * work.StripBytes);
 
@@ -315,11 +312,14 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         public long StripBytes;
         public int Strips;
         public int Skip;
-        public int Rows;
         public byte* Weights;
         public MatrixOutput Product;
-        public float* Output;
-        public int Stride;
+
+        private readonly float* Output => Product.Output;
+
+        private readonly int Stride => Product.Stride;
+
+        private readonly int Rows => Product.Matrix.Rows;
 
         public readonly int Groups => (Tokens + SplitForm.GroupTokens - 1) / SplitForm.GroupTokens;
 

@@ -133,11 +133,8 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             StripBytes = format.StripBytes(Columns),
             Strips = (int)(((firstRow + Rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows) - firstStrip),
             Skip = (int)(firstRow % PackedFormat.StripRows),
-            Rows = Rows,
             Input = x.Packed.Pointer,
             Product = output,
-            Output = output.Output,
-            Stride = output.Stride,
         };
         work.Weights = strips.Packed + (firstStrip * work.StripBytes);
         if (kernels.Tier != KernelTier.Amx)
@@ -228,12 +225,15 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         public int Strips;
         public int ChunkStrips;
         public int Skip;
-        public int Rows;
         public byte* Weights;
         public byte* Input;
         public MatrixOutput Product;
-        public float* Output;
-        public int Stride;
+
+        private readonly float* Output => Product.Output;
+
+        private readonly int Stride => Product.Stride;
+
+        private readonly int Rows => Product.Matrix.Rows;
 
         private readonly int Groups => (Tokens + 15) / 16;
 

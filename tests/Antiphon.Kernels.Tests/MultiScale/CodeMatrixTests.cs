@@ -118,25 +118,8 @@ public sealed unsafe class CodeMatrixTests
     public void Pairs_that_are_added_by_one_instruction_give_the_defined_bits(TensorFormat format)
     {
         Assert.SkipUnless(CpuFeatures.Current.HasAvxVnni || CpuFeatures.Current.HasAvx512Vnni, "this processor does not have the instruction");
-        Random random = new((int)format);
-        int columns = 2 * Math.Max(64, format.BlockElements());
-        const int Rows = 37;
-        using ComputeTeam team = new(1);
         using MultiScaleKernels kernels = new(KernelTier.Avx2) { FusesPairs = true };
-        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
-        using Activations x = new();
-        using Activations part = new();
-        RandomWeights.Fill(x, 70, columns, random);
-        fixed (byte* data = bytes)
-        {
-            WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, team);
-            float[] expected = Define(format, bytes, Rows, x, 2);
-            for (int count = 1; count <= 70; count++)
-            {
-                Copy(x, part, 0, count, out _);
-                AssertSame(expected.AsSpan(0, count * Rows), Multiply(matrix, part, Rows, team));
-            }
-        }
+        AssertDefined(kernels, format, Enumerable.Range(1, 70));
     }
 
     [Theory]
@@ -144,25 +127,8 @@ public sealed unsafe class CodeMatrixTests
     public void Codes_taken_apart_without_matrices_of_bits_give_the_defined_bits(TensorFormat format)
     {
         Require(KernelTier.Avx512, 2).Dispose();
-        Random random = new((int)format);
-        int columns = 2 * Math.Max(64, format.BlockElements());
-        const int Rows = 37;
-        using ComputeTeam team = new(1);
         using MultiScaleKernels kernels = new(KernelTier.Avx512) { UsesBitMatrices = false };
-        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
-        using Activations x = new();
-        using Activations part = new();
-        RandomWeights.Fill(x, 16, columns, random);
-        fixed (byte* data = bytes)
-        {
-            WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, team);
-            float[] expected = Define(format, bytes, Rows, x, 2);
-            foreach (int count in new[] { 1, 8, 13, 16 })
-            {
-                Copy(x, part, 0, count, out _);
-                AssertSame(expected.AsSpan(0, count * Rows), Multiply(matrix, part, Rows, team));
-            }
-        }
+        AssertDefined(kernels, format, [1, 8, 13, 16]);
     }
 
     [Theory]
@@ -547,6 +513,29 @@ public sealed unsafe class CodeMatrixTests
     }
 
     /// <summary>Multiplies into rows that are further apart than they need be, and checks that nothing is written between them.</summary>
+    /// <summary>Holds the products of some numbers of tokens against the definition.</summary>
+    private static void AssertDefined(MultiScaleKernels kernels, TensorFormat format, IEnumerable<int> counts)
+    {
+        const int Rows = 37;
+        Random random = new((int)format);
+        int columns = 2 * Math.Max(64, format.BlockElements());
+        byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
+        using ComputeTeam team = new(1);
+        using Activations x = new();
+        using Activations part = new();
+        RandomWeights.Fill(x, counts.Max(), columns, random);
+        fixed (byte* data = bytes)
+        {
+            WeightMatrix matrix = kernels.Pack(format, Rows, columns, data, bytes.Length, team);
+            float[] expected = Define(format, bytes, Rows, x, 2);
+            foreach (int count in counts)
+            {
+                Copy(x, part, 0, count, out _);
+                AssertSame(expected.AsSpan(0, count * Rows), Multiply(matrix, part, Rows, team));
+            }
+        }
+    }
+
     private static float[] Multiply(WeightMatrix matrix, Activations x, int stride, ComputeTeam team)
     {
         const float Untouched = 12345;
