@@ -1,4 +1,5 @@
 using System.ClientModel;
+using Antiphon.Engine;
 using OpenAI;
 using OpenAI.Chat;
 using OpenAI.Models;
@@ -79,7 +80,26 @@ public sealed class OpenAiClientTests(ServerFixture fixture) : IClassFixture<Ser
     [Fact]
     public async Task Cancels()
     {
-        using var cancel = new CancellationTokenSource(TimeSpan.FromMilliseconds(100));
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Chat.CompleteChatAsync([new UserChatMessage("Tell me a story about a fox and a river.")], new ChatCompletionOptions { MaxOutputTokenCount = 900, StopSequences = { "never written" } }, cancel.Token));
+        await using RunningServer slow = await RunningServer.StartAsync(engine: new EngineOptions { TimeProvider = new SlowClock() });
+        var own = new OpenAIClient(new ApiKeyCredential("unused"), new OpenAIClientOptions { Endpoint = new Uri(slow.Address, "/v1") });
+        var options = new ChatCompletionOptions { MaxOutputTokenCount = 900 };
+#pragma warning disable SCME0001 // the client's own way to send what OpenAI does not define
+        options.Patch.Set("$.ignore_eos"u8, true);
+#pragma warning restore SCME0001
+        using var cancel = new CancellationTokenSource();
+        Task<ClientResult<ChatCompletion>> answer = own.GetChatClient("tales").CompleteChatAsync([new UserChatMessage("Tell me a story about a fox and a river.")], options, cancel.Token);
+        while (slow.Engine.GetStatistics().Running == 0)
+        {
+            await Task.Delay(1);
+        }
+
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => answer);
+        while (slow.Engine.GetStatistics().Running > 0)
+        {
+            await Task.Delay(1);
+        }
+
+        Assert.True(slow.Engine.GetStatistics().GeneratedTokens < 900);
     }
 }

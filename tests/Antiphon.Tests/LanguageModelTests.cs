@@ -132,7 +132,11 @@ public sealed class LanguageModelTests(TalesFixture tales)
     {
         LanguageModel own = await Tales.LoadAsync();
         Task<Answer>[] answers = [.. Enumerable.Range(0, 4).Select(i => Answer.Of(own.GenerateAsync($"{Answer.Story} {i}", new GenerationOptions { Sampling = new SamplingOptions { LogitBias = new Dictionary<int, float> { [2041] = -100 } } })))];
-        await Task.Delay(50);
+        while (own.Engine.GetStatistics().Running == 0)
+        {
+            await Task.Delay(1);
+        }
+
         await own.DisposeAsync();
         await own.DisposeAsync();
         foreach (Task<Answer> answer in answers)

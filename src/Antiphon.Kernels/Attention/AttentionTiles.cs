@@ -174,6 +174,17 @@ internal static unsafe class AttentionTiles<T>
     /// <summary>e to the power of one number.</summary>
     public static float Exp(float value)
     {
+        // Of most states the greater is that before or that behind, and at first there was none: what the polynomial gives then is known.
+        if (value == 0)
+        {
+            return 1;
+        }
+
+        if (float.IsNegativeInfinity(value))
+        {
+            return 0;
+        }
+
         float* lanes = stackalloc float[16];
         LaneMath<T>.Exp(T.Broadcast(value)).Store(lanes);
         return lanes[0];

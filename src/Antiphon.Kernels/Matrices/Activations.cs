@@ -72,19 +72,19 @@ public sealed unsafe class Activations : IDisposable
     /// <param name="rows">Writes a row.</param>
     /// <param name="reader">The matrix; null: not known.</param>
     /// <param name="team">Who writes.</param>
-    /// <returns>Whether that was done; if not, nothing was, because there are few rows or the matrix reads them as they are.</returns>
+    /// <returns>Whether that was done; if not, nothing was, because the matrix reads rows as they are, or in groups of which there are few.</returns>
     public bool TryWrite<TRows>(ref TRows rows, WeightMatrix? reader, ComputeTeam team)
         where TRows : struct, IRowWork
     {
         ArgumentNullException.ThrowIfNull(team);
-        int groups = (Rows + IInputForm.GroupRows - 1) / IInputForm.GroupRows;
-        if (groups < 2 * team.Size || reader is null || reader.Columns != Columns || reader.BeginInput(this, team) is not { } form)
+        if (Rows == 0 || reader is null || reader.Columns != Columns || reader.BeginInput(this, team) is not { } form)
         {
             return false;
         }
 
-        WriteWork<TRows> work = new() { X = this, Rows = rows, Form = form };
-        team.Run(ref work, groups);
+        int together = IInputForm.RowsTogether(form, this, team);
+        WriteWork<TRows> work = new() { X = this, Rows = rows, Form = form, Together = together };
+        team.Run(ref work, (Rows + together - 1) / together);
         return true;
     }
 
@@ -103,16 +103,18 @@ public sealed unsafe class Activations : IDisposable
         public Activations X;
         public TRows Rows;
         public IInputForm Form;
+        public int Together;
 
         public void Execute(int chunk, int worker)
         {
-            int end = Math.Min((chunk + 1) * IInputForm.GroupRows, X.Rows);
-            for (int row = chunk * IInputForm.GroupRows; row < end; row++)
+            int first = chunk * Together;
+            int count = Math.Min(Together, X.Rows - first);
+            for (int row = first; row < first + count; row++)
             {
                 Rows.Row(row, worker);
             }
 
-            Form.Convert(X, chunk, worker);
+            Form.Convert(X, first, count, worker);
         }
     }
 }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Antiphon.Kernels;
 
@@ -23,10 +24,51 @@ public static unsafe class BlockMaxima
     public static void Find(ReadOnlySpan<float> values, Span<float> maxima)
     {
         maxima = maxima[..Count(values.Length)];
-        for (int block = 0; block < maxima.Length; block++)
+        int block = 0;
+        fixed (float* from = values, to = maxima)
         {
-            maxima[block] = Of(values);
-            values = values[Math.Min(Length, values.Length)..];
+            for (; Sse.IsSupported && (block + 4) * Length <= values.Length; block += 4)
+            {
+                OfFour(from + (block * Length), to + block);
+            }
+        }
+
+        for (; block < maxima.Length; block++)
+        {
+            maxima[block] = Of(values[(block * Length)..]);
+        }
+    }
+
+    /// <summary>The maxima of four whole blocks: in vectors of four lanes, which are then transposed.</summary>
+    private static void OfFour(float* values, float* maxima)
+    {
+        Vector256<float> sum = Vector256<float>.Zero;
+        Vector128<float> first = Four(values);
+        Vector128<float> second = Four(values + Length);
+        Vector128<float> third = Four(values + (2 * Length));
+        Vector128<float> fourth = Four(values + (3 * Length));
+        if (!Vector256.EqualsAll(sum, sum))
+        {
+            for (int block = 0; block < 4; block++)
+            {
+                maxima[block] = Of(new ReadOnlySpan<float>(values + (block * Length), Length));
+            }
+
+            return;
+        }
+
+        Vector128<float> low = Vector128.MaxNative(Sse.UnpackLow(first, second), Sse.UnpackHigh(first, second));
+        Vector128<float> high = Vector128.MaxNative(Sse.UnpackLow(third, fourth), Sse.UnpackHigh(third, fourth));
+        Vector128.MaxNative(Sse.MoveLowToHigh(low, high), Sse.MoveHighToLow(high, low)).Store(maxima);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        Vector128<float> Four(float* block)
+        {
+            Vector256<float> a = Vector256.Load(block);
+            Vector256<float> b = Vector256.Load(block + 8);
+            sum += a + b;
+            a = Vector256.MaxNative(a, b);
+            return Vector128.MaxNative(a.GetLower(), a.GetUpper());
         }
     }
 

@@ -20,7 +20,7 @@ internal unsafe struct MatrixProduct<T>
     private const int VectorsOfStep = TileRows * Lanes;
 
     // For more, decoding once for all is cheaper than decoding in registers.
-    private const int FusedTokens = 2;
+    public const int FusedTokens = 2;
 
     // For more, the sums of all tokens would not stay in the cache beside the weights.
     private const int BatchTokens = TileKernels.MostTogether;
@@ -28,9 +28,6 @@ internal unsafe struct MatrixProduct<T>
     // Most weight rows that a batch meets at once, and most that a prompt does.
     private const int BatchRows = 4 * TileRows;
 
-    // The same where each group passes over them by itself: its input comes from the second-level cache so much more rarely. Chunks are multiples of it:
-    // whole tiles of three rows, and whole blocks of maxima.
-    private const int SharedRows = 48;
     private const int PanelRows = 128;
 
     // Of a batch's input, so much passes by at once: it stays in the first-level cache beside a tile of weights.
@@ -55,7 +52,7 @@ internal unsafe struct MatrixProduct<T>
     /// <param name="x">The input.</param>
     /// <param name="output">Where the results go.</param>
     /// <param name="kernels">Generated code; null: none may be.</param>
-    /// <param name="shared">Whether the input's groups are those of <see cref="TileWeights.BF16Shared"/>. See <see cref="CanShare"/>.</param>
+    /// <param name="shared">Whether the input's groups are those of <see cref="TileWeights.BF16Shared"/>. See <see cref="TileKernels.Shares"/>.</param>
     /// <param name="team">Who works.</param>
     public MatrixProduct(in RowMajorWeights weights, Activations x, in MatrixOutput output, TileKernels? kernels, bool shared, ComputeTeam team)
     {
@@ -75,14 +72,9 @@ internal unsafe struct MatrixProduct<T>
             ? Math.Min(PanelRows, CpuFeatures.Current.Level2Bytes / 2 / (4L * Math.Max(Lanes, x.Stride)))
             : Math.Max(1, 96 * 1024 / Math.Max(1, weights.RowBytes));
         long fair = weights.Rows / (team.Size == 1 ? 1 : 4L * team.Size);
-        int unit = shared ? SharedRows : Math.Max(2 * TileRows, output.RowUnit);
+        int unit = shared ? TileKernels.SharedRows : Math.Max(2 * TileRows, output.RowUnit);
         chunkRows = (int)Math.Max(unit, Math.Min(wanted, fair)) / unit * unit;
     }
-
-    /// <summary>Whether a product can take the form <see cref="TileWeights.BF16Shared"/>, and should. A chunk must have as many rows as a tile.</summary>
-    public static bool CanShare(in RowMajorWeights weights, int tokens, TileKernels kernels) =>
-        kernels.Shares(weights.Format, tokens) && weights.Columns % Lanes == 0
-        && (weights.Rows % SharedRows == 0 || weights.Rows % SharedRows >= TileKernel.RowsOf(TileWeights.BF16Shared));
 
     /// <summary>Whether the input is read in groups of tokens.</summary>
     public readonly bool NeedsGroups => !IsFused || weights.Rows % TileRows != 0;
@@ -153,7 +145,7 @@ internal unsafe struct MatrixProduct<T>
         bool isShared = isBatch && TileDecoder.DecodesCheaply(form, typeof(T) == typeof(Lanes256));
         int together = isShared ? 1 : x.Groups.Count;
         int width = isShared ? GroupColumns : isBatch ? BatchColumns : x.Stride;
-        int blockRows = isShared ? SharedRows : isBatch ? BatchRows : format.Prepare is null ? end - first : (int)Math.Max(TileRows, StreamBytes / weights.RowBytes & -TileRows);
+        int blockRows = isShared ? TileKernels.SharedRows : isBatch ? BatchRows : format.Prepare is null ? end - first : (int)Math.Max(TileRows, StreamBytes / weights.RowBytes & -TileRows);
         blockRows = Math.Min(blockRows, end - first);
         int rowFactors = format.Prepare is null ? 0 : weights.Columns / format.BlockColumns * format.BlockFactors;
         long sums = (long)blockRows * x.Rows * Lanes;

@@ -69,6 +69,21 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         return new RowMajorMatrix(Format, rowCount, Columns, weights.Data + (firstRow * weights.RowBytes), rowCount * weights.RowBytes, tier);
     }
 
+    /// <remarks>Whatever matrices are multiplied together, most inputs are read in the groups that the first matrix wants; where not, they are grouped once more.</remarks>
+    internal override IInputForm? BeginInput(Activations x, ComputeTeam team)
+    {
+        TileKernels? kernels = TileKernels.For(tier);
+        if (x.Rows <= MatrixProduct<LanesPortable>.FusedTokens)
+        {
+            return null;
+        }
+
+        x.Groups.Begin(x, GroupTokens(kernels, kernels?.Shares(weights, x.Rows) == true));
+        return x.Groups;
+    }
+
+    private static int GroupTokens(TileKernels? kernels, bool shared) => kernels is null ? DotTiles.MostTokens : shared ? kernels.MostSharing : kernels.MostTokens;
+
     private void Multiply(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
     {
         switch (tier)
@@ -96,7 +111,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         bool shared = kernels is not null;
         foreach (MatrixOutput product in products)
         {
-            shared = shared && MatrixProduct<T>.CanShare(((RowMajorMatrix)product.Matrix).weights, x.Rows, kernels!);
+            shared = shared && kernels!.Shares(((RowMajorMatrix)product.Matrix).weights, x.Rows);
         }
 
         foreach (MatrixOutput product in products)
@@ -116,7 +131,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         {
             if (grouped)
             {
-                x.Groups.Prepare(x, kernels is null ? DotTiles.MostTokens : shared ? kernels.MostSharing : kernels.MostTokens, team);
+                x.Groups.Prepare(x, GroupTokens(kernels, shared), team);
             }
 
             team.Run(ref work, work.Chunks);

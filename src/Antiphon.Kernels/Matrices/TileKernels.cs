@@ -9,6 +9,12 @@ internal sealed class TileKernels
     /// <summary>Most tokens, in several groups, that a kernel takes.</summary>
     public const int MostTogether = 32;
 
+    /// <summary>
+    /// Rows of <see cref="TileWeights.BF16Shared"/> that groups pass over one after the other: their inputs come from the second-level cache so much more rarely
+    /// than with each tile. Chunks are multiples of it: whole tiles of three rows, and whole blocks of maxima.
+    /// </summary>
+    public const int SharedRows = 48;
+
     private static readonly Lazy<TileKernels> Narrow = new(() => new TileKernels(KernelTier.Avx2));
     private static readonly Lazy<TileKernels> Wide = new(() => new TileKernels(KernelTier.Avx512));
 
@@ -61,11 +67,16 @@ internal sealed class TileKernels
         _ => TileWeights.Panel,
     };
 
-    /// <summary>Whether rows of a format are best read as <see cref="TileWeights.BF16Shared"/> by so many tokens: where that takes fewer groups, and more than one.</summary>
-    public bool Shares(TensorFormat format, int tokens)
+    /// <summary>
+    /// Whether weights are best read as <see cref="TileWeights.BF16Shared"/> by so many tokens: where that takes fewer groups, and more than one. A chunk must
+    /// have as many rows as a tile.
+    /// </summary>
+    public bool Shares(in RowMajorWeights weights, int tokens)
     {
         int groups = TokenGroups.CountOf(tokens, MostSharing);
-        return format == TensorFormat.BF16 && CanShare && tokens <= MostTogether && groups > 1 && groups < TokenGroups.CountOf(tokens, MostTokens);
+        return weights.Format == TensorFormat.BF16 && CanShare && tokens <= MostTogether && groups > 1 && groups < TokenGroups.CountOf(tokens, MostTokens)
+            && weights.Columns % TokenGroups.Lanes == 0
+            && (weights.Rows % SharedRows == 0 || weights.Rows % SharedRows >= TileKernel.RowsOf(TileWeights.BF16Shared));
     }
 
     /// <summary>All kernels of a tier, generated now; none where none may be.</summary>

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
 namespace Antiphon.Kernels;
@@ -7,9 +6,11 @@ namespace Antiphon.Kernels;
 /// Activation rows in groups of a few tokens, as kernels for tiles read them: for every sixteen columns (a step) those of each token of the group, so that a
 /// group is one run of memory. Made once for all matrices with that input.
 /// </summary>
-internal sealed unsafe class TokenGroups : IDisposable
+internal sealed unsafe class TokenGroups : IInputForm, IDisposable
 {
-    private const int Lanes = 16;
+    /// <summary>Columns of a step.</summary>
+    public const int Lanes = 16;
+
     private const long LeastRoom = 1 << 18;
 
     private NativeBuffer<float> buffer = new(0);
@@ -19,6 +20,9 @@ internal sealed unsafe class TokenGroups : IDisposable
 
     /// <summary>Number of groups; their sizes differ by one at most.</summary>
     public int Count { get; private set; }
+
+    /// <inheritdoc/>
+    public bool SplitsGroups => true;
 
     /// <summary>Forgets the content.</summary>
     public void Forget() => most = 0;
@@ -47,11 +51,18 @@ internal sealed unsafe class TokenGroups : IDisposable
     /// <param name="team">Who works.</param>
     public void Prepare(Activations x, int mostTokens, ComputeTeam team)
     {
-        if (most == mostTokens)
+        if (most != mostTokens)
         {
-            return;
+            Begin(x, mostTokens);
+            IInputForm.Convert(this, x, team);
         }
+    }
 
+    /// <summary>Makes room for rows that are then converted.</summary>
+    /// <param name="x">The rows, which need not be written yet.</param>
+    /// <param name="mostTokens">Most tokens in a group.</param>
+    public void Begin(Activations x, int mostTokens)
+    {
         long needed = (long)x.Rows * x.Stride;
         if (buffer.Length < needed)
         {
@@ -61,40 +72,25 @@ internal sealed unsafe class TokenGroups : IDisposable
 
         (rows, stride, most) = (x.Rows, x.Stride, mostTokens);
         Count = CountOf(rows, mostTokens);
-        GroupWork work = new() { X = x, Groups = this };
-
-        // A few tokens are not worth waking the team.
-        if (Count < 4)
-        {
-            for (int group = 0; group < Count; group++)
-            {
-                work.Execute(group, 0);
-            }
-        }
-        else
-        {
-            team.Run(ref work, Count);
-        }
     }
 
-    [StructLayout(LayoutKind.Auto)]
-    private struct GroupWork : IParallelWork
+    /// <inheritdoc/>
+    public void Convert(Activations x, int row, int count, int worker)
     {
-        public Activations X;
-        public TokenGroups Groups;
-
-        public readonly void Execute(int chunk, int worker)
+        int group = (int)((long)row * Count / rows);
+        for (int end = row + count; row < end; row++)
         {
-            int first = Groups.Start(chunk);
-            int tokens = Groups.Start(chunk + 1) - first;
-            for (int token = 0; token < tokens; token++)
+            while (Start(group + 1) <= row)
             {
-                float* source = X.Row(first + token);
-                float* end = source + X.Stride;
-                for (float* to = Groups.Group(chunk) + (token * Lanes); source < end; source += Lanes, to += tokens * Lanes)
-                {
-                    Vector512.Store(Vector512.Load(source), to);
-                }
+                group++;
+            }
+
+            int tokens = TokensOf(group);
+            float* source = x.Row(row);
+            float* sourceEnd = source + stride;
+            for (float* to = Group(group) + ((row - Start(group)) * Lanes); source < sourceEnd; source += Lanes, to += tokens * Lanes)
+            {
+                Vector512.Store(Vector512.Load(source), to);
             }
         }
     }

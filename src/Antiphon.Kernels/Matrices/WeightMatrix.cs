@@ -77,7 +77,7 @@ public abstract unsafe class WeightMatrix
     /// <param name="team">Who computes.</param>
     public abstract void Multiply(Activations x, float* y, int stride, ComputeTeam team);
 
-    /// <summary>Makes room for the form of its input that this matrix reads, all of whose groups are then converted; null: it has none of that kind.</summary>
+    /// <summary>Makes room for the form of its input that this matrix reads, of which all rows are then converted; null: it has none, or it is best made afterwards.</summary>
     /// <param name="x">The input, whose rows need not be written yet.</param>
     /// <param name="team">Who multiplies.</param>
     internal virtual IInputForm? BeginInput(Activations x, ComputeTeam team) => null;

@@ -22,7 +22,14 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
     private SplitOrder order;
     private int passes;
     private int digits;
+
+    // What rows still lack.
+    private bool withIntegers;
+    private int newDigits;
     private int columns;
+
+    /// <inheritdoc/>
+    public bool SplitsGroups => true;
 
     /// <summary>Forgets the content.</summary>
     public void Forget() => prepared = false;
@@ -49,22 +56,11 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
         }
 
         Begin(x, order, passes, known | digits);
-
-        // Rows of a token or two are not worth waking the team; a few are shared one by one, many by groups.
-        int groups = (x.Rows + SplitForm.GroupTokens - 1) / SplitForm.GroupTokens;
-        int rows = groups >= 2 * team.Size ? SplitForm.GroupTokens : x.Rows < 4 ? x.Rows : 1;
-        SplitWork work = new() { X = x, Rows = rows, WithIntegers = split, Digits = digits & ~known, Input = this };
-        if (rows == x.Rows)
-        {
-            work.Execute(0, 0);
-        }
-        else
-        {
-            team.Run(ref work, (x.Rows + rows - 1) / rows);
-        }
+        (withIntegers, newDigits) = (split, digits & ~known);
+        IInputForm.Convert(this, x, team);
     }
 
-    /// <summary>Makes room for rows whose groups are then converted.</summary>
+    /// <summary>Makes room for rows that are then converted.</summary>
     /// <param name="x">The rows, which need not be written yet.</param>
     /// <param name="order">The order of the integers.</param>
     /// <param name="passes">1 or 2.</param>
@@ -81,11 +77,32 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
         }
 
         (prepared, this.order, this.passes, this.digits) = (true, order, passes, digits);
+        (withIntegers, newDigits) = (true, digits);
     }
 
     /// <inheritdoc/>
-    public void Convert(Activations x, int group, int worker) =>
-        Convert(x, group * SplitForm.GroupTokens, SplitForm.GroupTokens, withIntegers: true, digits);
+    public void Convert(Activations x, int row, int count, int worker)
+    {
+        for (int end = row + count; row < end; row += count)
+        {
+            int group = row / SplitForm.GroupTokens;
+            int token = row % SplitForm.GroupTokens;
+            count = Math.Min(end - row, SplitForm.GroupTokens - token);
+            SplitForm form = new(columns, Math.Min(SplitForm.GroupTokens, x.Rows - (group * SplitForm.GroupTokens)));
+            if (withIntegers)
+            {
+                Split(x.Row(row), x.Stride, columns, order, passes, Group(group), form, token, count);
+            }
+
+            for (int perTile = 1; perTile <= 2; perTile++)
+            {
+                for (int i = 0; i < count && (newDigits & perTile) != 0; i++)
+                {
+                    StoreDigits(columns, perTile, Group(group), form, token + i);
+                }
+            }
+        }
+    }
 
     /// <summary>Splits rows of a group that follow each other, all but their digits.</summary>
     /// <param name="x">The first of the rows, with zeros behind each up to a multiple of 16.</param>
@@ -285,41 +302,5 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
             Vector128<short> words = Vector128.Narrow(digit.GetLower(), digit.GetUpper());
             Vector64.Store(Vector128.Narrow(words, words).GetLower(), (sbyte*)to);
         }
-    }
-
-    /// <summary>Converts some rows of a group.</summary>
-    private void Convert(Activations x, int row, int rows, bool withIntegers, int digits)
-    {
-        int group = row / SplitForm.GroupTokens;
-        int token = row % SplitForm.GroupTokens;
-        int count = Math.Min(rows, x.Rows - row);
-        SplitForm form = new(columns, Math.Min(SplitForm.GroupTokens, x.Rows - (group * SplitForm.GroupTokens)));
-        if (withIntegers)
-        {
-            Split(x.Row(row), x.Stride, columns, order, passes, Group(group), form, token, count);
-        }
-
-        for (int perTile = 1; perTile <= 2; perTile++)
-        {
-            for (int i = 0; i < count && (digits & perTile) != 0; i++)
-            {
-                StoreDigits(columns, perTile, Group(group), form, token + i);
-            }
-        }
-    }
-
-    [StructLayout(LayoutKind.Auto)]
-    private struct SplitWork : IParallelWork
-    {
-        public Activations X;
-        public SplitInput Input;
-
-        /// <summary>Rows of a chunk, which do not cross groups.</summary>
-        public int Rows;
-
-        public bool WithIntegers;
-        public int Digits;
-
-        public readonly void Execute(int chunk, int worker) => Input.Convert(X, chunk * Rows, Rows, WithIntegers, Digits);
     }
 }

@@ -20,6 +20,9 @@ internal sealed unsafe class PackedInput : IInputForm, IDisposable
     /// <summary>The first byte.</summary>
     public byte* Pointer => buffer.Pointer;
 
+    /// <inheritdoc/>
+    public bool SplitsGroups => !tiles;
+
     /// <summary>Forgets the content.</summary>
     public void Forget() => packedFor = null;
 
@@ -36,9 +39,7 @@ internal sealed unsafe class PackedInput : IInputForm, IDisposable
 
         Begin(x, kernels, team);
 
-        // One group of tokens a chunk; a single token is not worth waking the team.
-        PackWork work = new() { X = x, Input = this };
-        team.Run(ref work, (x.Rows + IInputForm.GroupRows - 1) / IInputForm.GroupRows);
+        IInputForm.Convert(this, x, team);
     }
 
     /// <summary>Makes room for rows whose groups are then converted.</summary>
@@ -59,10 +60,16 @@ internal sealed unsafe class PackedInput : IInputForm, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Convert(Activations x, int group, int worker)
+    public void Convert(Activations x, int row, int count, int worker)
     {
-        int first = group * IInputForm.GroupRows;
-        int tokens = Math.Min(IInputForm.GroupRows, x.Rows - first);
+        for (int end = row + count; row < end; row += IInputForm.GroupRows)
+        {
+            ConvertGroup(x, row, Math.Min(IInputForm.GroupRows, end - row), worker);
+        }
+    }
+
+    private void ConvertGroup(Activations x, int first, int tokens, int worker)
+    {
         byte* destination = buffer.Pointer + ((long)first * steps * 64);
         int whole = x.Columns / 32;
         if (whole > 0)
@@ -95,13 +102,5 @@ internal sealed unsafe class PackedInput : IInputForm, IDisposable
             Scratch = team!.Scratch(worker, 1024),
         };
         kernel!.Run(&arguments);
-    }
-
-    private struct PackWork : IParallelWork
-    {
-        public Activations X;
-        public PackedInput Input;
-
-        public readonly void Execute(int chunk, int worker) => Input.Convert(X, chunk, worker);
     }
 }

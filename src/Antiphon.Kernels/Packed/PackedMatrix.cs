@@ -104,6 +104,12 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
     /// <inheritdoc/>
     internal override IInputForm? BeginInput(Activations x, ComputeTeam team)
     {
+        // Groups that are converted as a whole would keep few of the team busy with the rows.
+        if (kernels.Tier == KernelTier.Amx && x.Rows < 2 * team.Size * IInputForm.GroupRows)
+        {
+            return null;
+        }
+
         x.Packed.Begin(x, kernels, team);
         return x.Packed;
     }

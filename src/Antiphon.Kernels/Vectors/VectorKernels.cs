@@ -173,12 +173,9 @@ public abstract unsafe class VectorKernels
             most = Vector256.Max(most, Vector256.Min(Vector256.Load(x + i).AsUInt32() & Vector256.Create(~0x80000000u), Vector256.Create(mostFinite)));
         }
 
-        uint bits = 0;
-        for (int lane = 0; lane < 8; lane++)
-        {
-            bits = Math.Max(bits, most.GetElement(lane));
-        }
-
+        Vector128<uint> lanes = Vector128.Max(most.GetLower(), most.GetUpper());
+        lanes = Vector128.Max(lanes, Vector128.Shuffle(lanes, Vector128.Create(2u, 3, 0, 1)));
+        uint bits = Math.Max(lanes.GetElement(0), lanes.GetElement(1));
         for (; i < count; i++)
         {
             bits = Math.Max(bits, Math.Min(BitConverter.SingleToUInt32Bits(x[i]) & ~0x80000000u, mostFinite));

@@ -45,13 +45,29 @@ public sealed unsafe class ActivationsTests
         {
             fixed (byte* data = weights)
             {
-                Check(kernels!.Pack(TensorFormat.Q8_0, MatrixRows, Columns, data, weights.Length, team), team);
+                Check(kernels!.Pack(TensorFormat.Q8_0, MatrixRows, Columns, data, weights.Length, team), team, leastRows: kernels.Tier == KernelTier.Amx ? 64 : 1);
             }
         }
     }
 
+    [Theory]
+    [InlineData(KernelTier.Portable)]
+    [InlineData(KernelTier.Avx2)]
+    [InlineData(KernelTier.Avx512)]
+    public void Rows_written_for_a_matrix_of_float32_products_give_the_same_products(KernelTier tier)
+    {
+        Assert.SkipUnless(CpuFeatures.Current.Tiers.Contains(tier), $"this machine does not run {tier}");
+        using ComputeTeam team = new(2);
+        byte[] numbers = [.. weights.Select((w, i) => (byte)(i % 2 == 0 ? w : 0x3C ^ (w & 0x83)))];
+        fixed (byte* data = weights, number = numbers)
+        {
+            Check(WeightMatrix.Create(TensorFormat.Q8_0, MatrixRows, Columns, data, weights.Length, tier), team, leastRows: 3);
+            Check(WeightMatrix.Create(TensorFormat.BF16, MatrixRows, Columns / 2, number, numbers.Length, tier), team, leastRows: 3);
+        }
+    }
+
     [Fact]
-    public void Nothing_is_written_where_there_is_no_form_or_little_to_write()
+    public void Nothing_is_written_where_there_is_no_form()
     {
         using ComputeTeam team = new(2);
         using MultiScaleKernels kernels = new();
@@ -61,24 +77,25 @@ public sealed unsafe class ActivationsTests
             WeightMatrix integers = kernels.Pack(TensorFormat.Q8_0, MatrixRows, Columns, data, weights.Length, team);
             WeightMatrix exact = WeightMatrix.Create(TensorFormat.Q8_0, MatrixRows, Columns, data, weights.Length);
             RowSource source = new() { X = x };
-            x.Reset(48, Columns);
-            Assert.False(x.TryWrite(ref source, integers, team));
             x.Reset(200, Columns);
-            Assert.False(x.TryWrite(ref source, exact, team));
             Assert.False(x.TryWrite(ref source, null, team));
+            x.Reset(2, Columns);
+            Assert.False(x.TryWrite(ref source, exact, team));
+            x.Reset(0, Columns);
+            Assert.False(x.TryWrite(ref source, integers, team));
             x.Reset(200, Columns - 32);
             Assert.False(x.TryWrite(ref source, integers, team));
         }
     }
 
-    private static void Check(WeightMatrix matrix, ComputeTeam team)
+    private static void Check(WeightMatrix matrix, ComputeTeam team, int leastRows = 1)
     {
         using Activations plain = new();
         using Activations written = new();
-        foreach (int rows in new[] { 49, 64, 65, 130, 200 })
+        foreach (int rows in new[] { 1, 2, 3, 5, 8, 13, 16, 17, 24, 40, 49, 64, 65, 130, 200 }.Where(rows => rows >= leastRows))
         {
-            plain.Reset(rows, Columns);
-            written.Reset(rows, Columns);
+            plain.Reset(rows, matrix.Columns);
+            written.Reset(rows, matrix.Columns);
             RowSource source = new() { X = plain };
             for (int row = 0; row < rows; row++)
             {
@@ -110,7 +127,7 @@ public sealed unsafe class ActivationsTests
         public readonly void Row(int row, int worker)
         {
             Random random = new(row);
-            for (int i = 0; i < Columns; i++)
+            for (int i = 0; i < X.Columns; i++)
             {
                 X.Row(row)[i] = (random.NextSingle() * 2) - 1;
             }
