@@ -10,8 +10,7 @@ namespace Antiphon.Kernels.MultiScale;
 /// <summary>A matrix in the layout of <see cref="CodeLayout"/>, multiplied as integers. <see cref="SplitArithmetic.Dot"/> defines the result.</summary>
 internal sealed unsafe class CodeMatrix : WeightMatrix
 {
-    // As many as a layer has with one input.
-    private const int MaxTogether = 4;
+    private const int MaxTogether = StripProducts<MultiplyWork>.Most;
 
     // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
     private const long SmallestChunk = 32 << 10;
@@ -57,7 +56,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         ProductPlan plan = first.Plan(x.Rows, products.Length, out TuningUnit? unit, out int candidate);
         long start = unit is null ? 0 : Stopwatch.GetTimestamp();
-        Products work = default;
+        StripProducts<MultiplyWork> work = default;
         foreach (MatrixOutput product in products[..count])
         {
             ((CodeMatrix)product.Matrix).Add(ref work, plan, x, product, team);
@@ -155,7 +154,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         return plans[candidate];
     }
 
-    private void Add(ref Products products, ProductPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)
+    private void Add(ref StripProducts<MultiplyWork> products, ProductPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)
     {
         if (x.Columns != Columns)
         {
@@ -217,86 +216,9 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         products.Add(work);
     }
 
-    /// <summary>Products with the same input, the strips of one after those of another.</summary>
-    /// <remarks>
-    /// Chunks become smaller towards the end: each is a share of what is left, so that there are few starts, and yet no worker waits long for the last chunk.
-    /// </remarks>
-    private struct Products : IParallelWork
-    {
-        private const int MaxChunks = 256;
-
-        private Works works;
-        private Ends workEnds;
-        private ChunkEnds chunkEnds;
-        private int count;
-
-        public int Chunks { get; private set; }
-
-        public void Add(in MultiplyWork work)
-        {
-            works[count] = work;
-            workEnds[count] = checked((count == 0 ? 0 : workEnds[count - 1]) + work.Strips);
-            count++;
-        }
-
-        public void Cut(int workers)
-        {
-            if (count == 0)
-            {
-                return;
-            }
-
-            int strips = workEnds[count - 1];
-            int together = works[0].StripsTogether;
-            long least = Math.Max(SmallestChunk / works[0].StripBytes, together);
-            int end = 0;
-            while (end < strips)
-            {
-                int left = strips - end;
-                long size = Math.Max(least, left / (2 * workers));
-                end = workers == 1 || Chunks == MaxChunks - 1 ? strips : (int)Math.Min(strips, end + ((size + together - 1) / together * together));
-                chunkEnds[Chunks++] = end;
-            }
-        }
-
-        public readonly void Execute(int chunk, int worker)
-        {
-            int first = chunk == 0 ? 0 : chunkEnds[chunk - 1];
-            int end = chunkEnds[chunk];
-            int start = 0;
-            for (int product = 0; start < end; start = workEnds[product], product++)
-            {
-                int from = Math.Max(first, start);
-                int to = Math.Min(end, workEnds[product]);
-                if (from < to)
-                {
-                    works[product].Execute(from - start, to - start, worker);
-                }
-            }
-        }
-
-        [InlineArray(MaxTogether)]
-        private struct Works
-        {
-            private MultiplyWork first;
-        }
-
-        [InlineArray(MaxTogether)]
-        private struct Ends
-        {
-            private int first;
-        }
-
-        [InlineArray(MaxChunks)]
-        private struct ChunkEnds
-        {
-            private int first;
-        }
-    }
-
     /// <summary>One product, cut into ranges of strips.</summary>
     [StructLayout(LayoutKind.Auto)]
-    private struct MultiplyWork
+    private struct MultiplyWork : IStripWork
     {
         public ProductKind Kind;
         public int PanelSize;
@@ -307,19 +229,19 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         public GeneratedCode? Unpack;
         public ComputeTeam Team;
         public SplitInput Input;
-        public int Tokens;
         public int Columns;
         public long StripBytes;
-        public int Strips;
-        public int Skip;
         public byte* Weights;
-        public MatrixOutput Product;
 
-        private readonly float* Output => Product.Output;
+        public MatrixOutput Product { get; init; }
 
-        private readonly int Stride => Product.Stride;
+        public int Tokens { get; init; }
 
-        private readonly int Rows => Product.Matrix.Rows;
+        public int Strips { get; init; }
+
+        public int Skip { get; init; }
+
+        public readonly int Least => (int)Math.Max(1, SmallestChunk / StripBytes);
 
         public readonly int Groups => (Tokens + SplitForm.GroupTokens - 1) / SplitForm.GroupTokens;
 
@@ -327,8 +249,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
 
-        /// <summary>Chunks are multiples of this: fewer strips would read the activations too often.</summary>
-        public readonly int StripsTogether => Kind switch { ProductKind.Strips => BlockProducts.MaxStrips, ProductKind.Panels or ProductKind.PairPanels => Panel, _ => 1 };
+        // Fewer strips would read the activations too often.
+        public readonly int Together => Kind switch { ProductKind.Strips => BlockProducts.MaxStrips, ProductKind.Panels or ProductKind.PairPanels => Panel, _ => 1 };
 
         private readonly long ScratchBytes => Kind switch
         {
@@ -356,46 +278,9 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         /// <summary>Tokens that the kernel for pairs multiplies at a time.</summary>
         private readonly int PairTokens => Kind == ProductKind.PairStrips ? PairStripKernel.MaxTokens : PairPanelKernel.MaxTokens;
 
-        public readonly void Execute(int first, int end, int worker)
-        {
-            int firstRow = first * CodeLayout.StripRows;
+        public readonly float* Room(int worker) => (float*)(Team.Scratch(worker, ScratchBytes + PartBytes) + ScratchBytes);
 
-            // Strips of which rows are missing are computed into scratch memory.
-            if (first == 0 && Skip > 0)
-            {
-                Part(first++, worker);
-            }
-
-            bool cut = end == Strips && ((long)Strips * CodeLayout.StripRows) - Skip > Rows && end > first;
-            int whole = cut ? end - 1 : end;
-            if (whole > first)
-            {
-                Run(first, whole - first, Output + ((long)first * CodeLayout.StripRows) - Skip, Stride, worker);
-            }
-
-            if (cut)
-            {
-                Part(whole, worker);
-            }
-
-            Product.FindMaxima(firstRow, Math.Min(end * CodeLayout.StripRows, Rows), Tokens);
-        }
-
-        private readonly void Part(int strip, int worker)
-        {
-            float* part = (float*)(Team.Scratch(worker, ScratchBytes + PartBytes) + ScratchBytes);
-            Run(strip, 1, part, CodeLayout.StripRows, worker);
-            int firstRow = (strip * CodeLayout.StripRows) - Skip;
-            int from = Math.Max(0, -firstRow);
-            int count = Math.Min(CodeLayout.StripRows, Rows - firstRow) - from;
-            for (int token = 0; token < Tokens; token++)
-            {
-                new Span<float>(part + ((long)token * CodeLayout.StripRows) + from, count)
-                    .CopyTo(new Span<float>(Output + ((long)token * Stride) + firstRow + from, count));
-            }
-        }
-
-        private readonly void Run(int first, int strips, float* output, int stride, int worker)
+        public readonly void Run(int first, int strips, float* output, int stride, int worker)
         {
             byte* scratch = Team.Scratch(worker, ScratchBytes + PartBytes);
             byte* weights = Weights + (first * StripBytes);

@@ -18,8 +18,9 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
     private const int MostPanelSteps = 128;
     private const int PanelPartSteps = 96;
 
-    // As many as a layer has with one input.
-    private const int MaxTogether = 4;
+    // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count. Of a panel so many strips: all activations pass by.
+    private const long SmallestChunk = 32 << 10;
+    private const int SmallestPanel = 4;
 
     private readonly PackedKernels kernels;
     private readonly PackedFormat format;
@@ -51,14 +52,15 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             return 0;
         }
 
-        Products work = default;
+        StripProducts<MultiplyWork> work = default;
         int count = 0;
-        while (count < Math.Min(products.Length, MaxTogether) && products[count].Matrix is PackedMatrix matrix && matrix.kernels == first.kernels)
+        while (count < Math.Min(products.Length, StripProducts<MultiplyWork>.Most) && products[count].Matrix is PackedMatrix matrix && matrix.kernels == first.kernels)
         {
             matrix.Add(ref work, x, products[count], team);
             count++;
         }
 
+        work.Cut(team.Size);
         team.Run(ref work, work.Chunks);
         for (int i = 0; i < count; i++)
         {
@@ -114,7 +116,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         return x.Packed;
     }
 
-    private void Add(ref Products products, Activations x, in MatrixOutput output, ComputeTeam team)
+    private void Add(ref StripProducts<MultiplyWork> products, Activations x, in MatrixOutput output, ComputeTeam team)
     {
         if (x.Columns != Columns)
         {
@@ -159,132 +161,45 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             work.PanelSteps = parts == 1 ? work.Steps : ((work.Steps / parts) + PackedFormat.SuperTiles) / PackedFormat.SuperTiles * PackedFormat.SuperTiles;
         }
 
-        // Small enough that a slow worker leaves work to others, large enough that starting a kernel does not count.
-        // All activations pass by a panel, so the more strips it has the less often they come from memory; half of the cache is left to them and the outputs.
-        int most = (int)Math.Max(1, (512 << 10) / work.StripBytes);
-        if (work.Panel)
-        {
-            int fitting = CpuFeatures.Current.Level2Bytes / 2 / (work.PanelSteps * 1024) & ~1;
-            work.ChunkStrips = Math.Clamp((work.Strips / (2 * team.Size)) + 1 & ~1, 2, Math.Max(2, fitting));
-        }
-        else
-        {
-            work.ChunkStrips = team.Size == 1 ? work.Strips : Math.Clamp(work.Strips / (4 * team.Size), 1, most);
-        }
-
-        products.Add(work, (work.Strips + work.ChunkStrips - 1) / work.ChunkStrips);
-    }
-
-    /// <summary>Products with the same input, the chunks of one after those of another.</summary>
-    private struct Products : IParallelWork
-    {
-        private Works works;
-        private Ends ends;
-        private int count;
-
-        public readonly int Chunks => count == 0 ? 0 : ends[count - 1];
-
-        public void Add(in MultiplyWork work, int chunks)
-        {
-            works[count] = work;
-            ends[count] = Chunks + chunks;
-            count++;
-        }
-
-        public readonly void Execute(int chunk, int worker)
-        {
-            int product = 0;
-            while (chunk >= ends[product])
-            {
-                product++;
-            }
-
-            works[product].Execute(chunk - (product == 0 ? 0 : ends[product - 1]), worker);
-        }
-
-        [InlineArray(MaxTogether)]
-        private struct Works
-        {
-            private MultiplyWork first;
-        }
-
-        [InlineArray(MaxTogether)]
-        private struct Ends
-        {
-            private int first;
-        }
+        products.Add(work);
     }
 
     /// <summary>One product, cut into ranges of strips.</summary>
     [StructLayout(LayoutKind.Auto)]
-    private struct MultiplyWork : IParallelWork
+    private struct MultiplyWork : IStripWork
     {
         public PackedKernels Kernels;
         public PackedFormat Format;
         public GeneratedCode? Kernel;
         public ComputeTeam Team;
         public bool Panel;
-        public int Tokens;
         public int Steps;
         public int PanelSteps;
         public long StripBytes;
-        public int Strips;
-        public int ChunkStrips;
-        public int Skip;
         public byte* Weights;
         public byte* Input;
-        public MatrixOutput Product;
 
-        private readonly float* Output => Product.Output;
+        public MatrixOutput Product { get; init; }
 
-        private readonly int Stride => Product.Stride;
+        public int Tokens { get; init; }
 
-        private readonly int Rows => Product.Matrix.Rows;
+        public int Strips { get; init; }
+
+        public int Skip { get; init; }
+
+        public readonly int Least => Panel ? SmallestPanel : (int)Math.Max(1, SmallestChunk / StripBytes);
+
+        // Two strips share the activations.
+        public readonly int Together => Panel ? 2 : 1;
+
+        // All activations pass by a panel, so the more strips it has the less often they come from memory; half of the cache is left to them and the outputs.
+        private readonly int PanelStrips => Math.Max(2, CpuFeatures.Current.Level2Bytes / 2 / (PanelSteps * 1024) & ~1);
 
         private readonly int Groups => (Tokens + 15) / 16;
 
         private readonly int LastTokens => Tokens - (16 * (Groups - 1));
 
-        public readonly void Execute(int chunk, int worker)
-        {
-            int first = chunk * ChunkStrips;
-            int end = Math.Min(first + ChunkStrips, Strips);
-            int firstRow = first * PackedFormat.StripRows;
-
-            // Strips of which rows are missing are computed into scratch memory.
-            if (first == 0 && Skip > 0)
-            {
-                Part(first++, worker);
-            }
-
-            bool cut = end == Strips && ((long)Strips * PackedFormat.StripRows) - Skip > Rows && end > first;
-            int whole = cut ? end - 1 : end;
-            if (whole > first)
-            {
-                Run(first, whole - first, Output + ((long)first * PackedFormat.StripRows) - Skip, Stride, worker);
-            }
-
-            if (cut)
-            {
-                Part(whole, worker);
-            }
-
-            Product.FindMaxima(firstRow, Math.Min(end * PackedFormat.StripRows, Rows), Tokens);
-        }
-
-        private readonly void Part(int strip, int worker)
-        {
-            float* part = (float*)(Team.Scratch(worker, ScratchBytes(1) + PartBytes) + ScratchBytes(1));
-            Run(strip, 1, part, PackedFormat.StripRows, worker);
-            int firstRow = (strip * PackedFormat.StripRows) - Skip;
-            int from = Math.Max(0, -firstRow);
-            int count = Math.Min(PackedFormat.StripRows, Rows - firstRow) - from;
-            for (int token = 0; token < Tokens; token++)
-            {
-                new Span<float>(part + ((long)token * PackedFormat.StripRows) + from, count)
-                    .CopyTo(new Span<float>(Output + ((long)token * Stride) + firstRow + from, count));
-            }
-        }
+        public readonly float* Room(int worker) => (float*)(Team.Scratch(worker, ScratchBytes(1) + PartBytes) + ScratchBytes(1));
 
         private readonly long PartBytes => (long)Tokens * PackedFormat.StripRows * sizeof(float);
 
@@ -299,7 +214,16 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
 
         private readonly long PanelStripBytes => Format.Codes == PackedCodes.Values ? 0 : PanelSteps * 1024L;
 
-        private readonly void Run(int first, int strips, float* output, int stride, int worker)
+        public readonly void Run(int first, int strips, float* output, int stride, int worker)
+        {
+            int most = Panel ? PanelStrips : strips;
+            for (int end = first + strips; first < end; first += most, output += (long)most * PackedFormat.StripRows)
+            {
+                RunSome(first, Math.Min(most, end - first), output, stride, worker);
+            }
+        }
+
+        private readonly void RunSome(int first, int strips, float* output, int stride, int worker)
         {
             TileArguments arguments = new()
             {
