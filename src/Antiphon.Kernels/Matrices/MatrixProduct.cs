@@ -25,11 +25,6 @@ internal unsafe struct MatrixProduct<T>
     // For more, the sums of all tokens would not stay in the cache beside the weights.
     private const int BatchTokens = TileKernels.MostTogether;
 
-    // Most weight rows that a batch meets at once, and most that a prompt does.
-    private const int BatchRows = 4 * TileRows;
-
-    private const int PanelRows = 128;
-
     // Of a batch's input, so much passes by at once: it stays in the first-level cache beside a tile of weights.
     private const int BatchBytes = 32 * 1024;
 
@@ -44,6 +39,7 @@ internal unsafe struct MatrixProduct<T>
     private readonly MatrixOutput output;
     private readonly ComputeTeam team;
     private readonly TileKernels? kernels;
+    private readonly TilePlan plan;
     private readonly TileWeights form;
     private readonly int tileRows;
     private readonly int chunkRows;
@@ -52,27 +48,28 @@ internal unsafe struct MatrixProduct<T>
     /// <param name="x">The input.</param>
     /// <param name="output">Where the results go.</param>
     /// <param name="kernels">Generated code; null: none may be.</param>
-    /// <param name="shared">Whether the input's groups are those of <see cref="TileWeights.BF16Shared"/>. See <see cref="TileKernels.Shares"/>.</param>
+    /// <param name="plan">How; where it shares rows, all products of the input must.</param>
     /// <param name="team">Who works.</param>
-    public MatrixProduct(in RowMajorWeights weights, Activations x, in MatrixOutput output, TileKernels? kernels, bool shared, ComputeTeam team)
+    public MatrixProduct(in RowMajorWeights weights, Activations x, in MatrixOutput output, TileKernels? kernels, in TilePlan plan, ComputeTeam team)
     {
         this.weights = weights;
         this.x = x;
         this.output = output;
         this.kernels = kernels;
+        this.plan = plan;
 
         // One token alone shares nothing; what C# makes of decoding blocks for it is the faster.
         bool isGenerated = kernels is not null && x.Rows <= BatchTokens && weights.Columns % Lanes == 0 && (x.Rows > 1 || weights.Kernels.Prepare is null);
-        form = shared ? TileWeights.BF16Shared : isGenerated ? TileKernels.Form(weights.Format) : TileWeights.Panel;
+        form = plan.Shares ? TileWeights.BF16Shared : isGenerated ? TileKernels.Form(weights.Format) : TileWeights.Panel;
         tileRows = TileKernel.RowsOf(form);
         this.team = team;
 
         // A chunk is long enough to stream and to hide the hand-out, and there are several for each worker, so that a slow one can take fewer.
         long wanted = x.Rows > BatchTokens
-            ? Math.Min(PanelRows, CpuFeatures.Current.Level2Bytes / 2 / (4L * Math.Max(Lanes, x.Stride)))
+            ? Math.Min(plan.Rows, CpuFeatures.Current.Level2Bytes * (long)plan.CacheEighths / 8 / (4L * Math.Max(Lanes, x.Stride)))
             : Math.Max(1, 96 * 1024 / Math.Max(1, weights.RowBytes));
         long fair = weights.Rows / (team.Size == 1 ? 1 : 4L * team.Size);
-        int unit = shared ? TileKernels.SharedRows : Math.Max(2 * TileRows, output.RowUnit);
+        int unit = plan.Shares ? TileKernels.SharedRows : Math.Max(2 * TileRows, output.RowUnit);
         chunkRows = (int)Math.Max(unit, Math.Min(wanted, fair)) / unit * unit;
     }
 
@@ -80,9 +77,6 @@ internal unsafe struct MatrixProduct<T>
     public readonly bool NeedsGroups => !IsFused || weights.Rows % TileRows != 0;
 
     public readonly int Chunks => (int)(((long)weights.Rows + chunkRows - 1) / chunkRows);
-
-    // Of a panel and a group of tokens, so many columns fit in the first-level cache.
-    private static int PanelSteps => CpuFeatures.Current.Level1Bytes >= 48 * 1024 ? 64 : 32;
 
     private readonly int BatchColumns => Math.Max(Piece, BatchBytes / (sizeof(float) * x.Rows) & -Piece);
 
@@ -145,7 +139,7 @@ internal unsafe struct MatrixProduct<T>
         bool isShared = isBatch && TileDecoder.DecodesCheaply(form, typeof(T) == typeof(Lanes256));
         int together = isShared ? 1 : x.Groups.Count;
         int width = isShared ? GroupColumns : isBatch ? BatchColumns : x.Stride;
-        int blockRows = isShared ? TileKernels.SharedRows : isBatch ? BatchRows : format.Prepare is null ? end - first : (int)Math.Max(TileRows, StreamBytes / weights.RowBytes & -TileRows);
+        int blockRows = isShared ? (plan.Shares ? plan.Rows : 3 * plan.Rows) : isBatch ? plan.Rows : format.Prepare is null ? end - first : (int)Math.Max(TileRows, StreamBytes / weights.RowBytes & -TileRows);
         blockRows = Math.Min(blockRows, end - first);
         int rowFactors = format.Prepare is null ? 0 : weights.Columns / format.BlockColumns * format.BlockFactors;
         long sums = (long)blockRows * x.Rows * Lanes;
@@ -188,13 +182,13 @@ internal unsafe struct MatrixProduct<T>
     {
         int width = BatchColumns;
         long tileSums = (long)x.Rows * VectorsOfStep;
-        float* sums = (float*)team.Scratch(worker, sizeof(float) * ((BatchRows / TileRows * tileSums) + ((width + x.Rows) * TileRows)));
-        float* panel = sums + (BatchRows / TileRows * tileSums);
+        float* sums = (float*)team.Scratch(worker, sizeof(float) * ((plan.Rows / TileRows * tileSums) + ((width + x.Rows) * TileRows)));
+        float* panel = sums + (plan.Rows / TileRows * tileSums);
         float* room = panel + (width * TileRows);
         TileArguments arguments = new() { Weights = panel };
-        for (int row = first; row < end; row += BatchRows)
+        for (int row = first; row < end; row += plan.Rows)
         {
-            int rows = Math.Min(BatchRows, end - row);
+            int rows = Math.Min(plan.Rows, end - row);
             FetchBehind(row, rows, first, end, &arguments);
             for (int column = 0; column < x.Stride; column += width)
             {
@@ -254,10 +248,10 @@ internal unsafe struct MatrixProduct<T>
         TileArguments arguments = new() { TileBytes = sizeof(float) * TileRows * (long)x.Stride, Sums = sums };
         for (int group = 0; group < groups.Count; group++)
         {
-            for (int step = 0; step < panelSteps; step += PanelSteps)
+            for (int step = 0; step < panelSteps; step += plan.Steps)
             {
                 arguments.Weights = panel + ((long)step * VectorsOfStep);
-                arguments.Steps = Math.Min(PanelSteps, panelSteps - step);
+                arguments.Steps = Math.Min(plan.Steps, panelSteps - step);
                 arguments.Add = step;
                 Run(group, 1, step * Lanes, first, end - first, TileWeights.Panel, panel + (rows * (long)x.Stride), &arguments);
             }

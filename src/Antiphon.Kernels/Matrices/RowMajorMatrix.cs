@@ -1,3 +1,5 @@
+using Antiphon.Kernels.Tuning;
+
 namespace Antiphon.Kernels;
 
 /// <summary>A matrix in the layout of its file: one row of blocks after the other, decoded to float32 on the way to each product.</summary>
@@ -9,8 +11,10 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
 {
     private readonly RowMajorWeights weights;
     private readonly KernelTier tier;
+    private readonly KernelTuning? tuning;
+    private readonly MatrixTuning? choices;
 
-    public RowMajorMatrix(TensorFormat format, int rows, int columns, byte* data, long length, KernelTier tier)
+    public RowMajorMatrix(TensorFormat format, int rows, int columns, byte* data, long length, KernelTier tier, KernelTuning? tuning)
         : base(format, rows, columns)
     {
         long rowBytes = format.ByteCount(columns);
@@ -20,6 +24,8 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         }
 
         this.tier = tier;
+        this.tuning = tuning;
+        choices = tuning is null ? null : new MatrixTuning(tuning, $"float32 {format} {rows} x {columns}", TilePlan.Classes);
         weights = new RowMajorWeights
         {
             Format = format,
@@ -66,7 +72,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
             throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
         }
 
-        return new RowMajorMatrix(Format, rowCount, Columns, weights.Data + (firstRow * weights.RowBytes), rowCount * weights.RowBytes, tier);
+        return new RowMajorMatrix(Format, rowCount, Columns, weights.Data + (firstRow * weights.RowBytes), rowCount * weights.RowBytes, tier, tuning);
     }
 
     /// <remarks>Whatever matrices are multiplied together, most inputs are read in the groups that the first matrix wants; where not, they are grouped once more.</remarks>
@@ -104,16 +110,9 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         where T : unmanaged, ILanes<T>
     {
         TileKernels? kernels = TileKernels.For(tier);
-        MatrixProducts<T> work = default;
-        bool grouped = false;
 
         // The groups of an input are one size for all its products.
-        bool shared = kernels is not null;
-        foreach (MatrixOutput product in products)
-        {
-            shared = shared && kernels!.Shares(((RowMajorMatrix)product.Matrix).weights, x.Rows);
-        }
-
+        bool shares = kernels is not null;
         foreach (MatrixOutput product in products)
         {
             if (x.Columns != product.Matrix.Columns)
@@ -121,20 +120,40 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
                 throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {product.Matrix.Columns}", nameof(x));
             }
 
-            RowMajorWeights its = ((RowMajorMatrix)product.Matrix).weights;
-            MatrixProduct<T> item = new(its, x, product, kernels, shared, team);
+            shares = shares && kernels!.Shares(((RowMajorMatrix)product.Matrix).weights, x.Rows);
+        }
+
+        if (x.Rows == 0)
+        {
+            return;
+        }
+
+        TilePlan plan = Plan(shares, x.Rows, products.Length, out TimedCall call);
+        MatrixProducts<T> work = default;
+        bool grouped = false;
+        foreach (MatrixOutput product in products)
+        {
+            MatrixProduct<T> item = new(((RowMajorMatrix)product.Matrix).weights, x, product, kernels, plan, team);
             work.Add(item);
             grouped |= item.NeedsGroups;
         }
 
-        if (x.Rows > 0)
+        if (grouped)
         {
-            if (grouped)
-            {
-                x.Groups.Prepare(x, GroupTokens(kernels, shared), team);
-            }
-
-            team.Run(ref work, work.Chunks);
+            x.Groups.Prepare(x, GroupTokens(kernels, plan.Shares), team);
         }
+
+        team.Run(ref work, work.Chunks);
+        call.End();
+    }
+
+    private TilePlan Plan(bool shares, int tokens, int together, out TimedCall call)
+    {
+        call = default;
+        TilePlan[] plans = TilePlan.For(shares, tokens);
+
+        // One or two tokens have one way.
+        return choices is null || tokens <= MatrixProduct<LanesPortable>.FusedTokens ? plans[0]
+            : choices.Take(plans, TilePlan.Class(shares, tokens), TilePlan.ClassName, together, out call);
     }
 }

@@ -1,5 +1,6 @@
 using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Kernels;
 
@@ -38,9 +39,10 @@ public abstract unsafe class WeightMatrix
     /// <param name="data">The first block; no alignment is needed.</param>
     /// <param name="length">Bytes from <paramref name="data"/> on that may be read.</param>
     /// <param name="tier">The instruction set to compute with; null: <see cref="CpuFeatures.DefaultTier"/>. All give the same bits.</param>
+    /// <param name="tuning">Chooses among kernels with the same bits; null: those that are usually fastest.</param>
     /// <exception cref="ArgumentException">The sizes do not fit the format or the memory, or the machine does not have the tier.</exception>
-    public static WeightMatrix Create(TensorFormat format, int rows, int columns, byte* data, long length, KernelTier? tier = null) =>
-        new RowMajorMatrix(format, rows, columns, data, length, CpuFeatures.Resolve(tier));
+    public static WeightMatrix Create(TensorFormat format, int rows, int columns, byte* data, long length, KernelTier? tier = null, KernelTuning? tuning = null) =>
+        new RowMajorMatrix(format, rows, columns, data, length, CpuFeatures.Resolve(tier), tuning);
 
     /// <summary>The generated kernels that matrices made by <see cref="Create"/> use, all of them generated now; none where none may be generated.</summary>
     /// <param name="tier">The instruction set; null: <see cref="CpuFeatures.DefaultTier"/>.</param>

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels.Jit;
@@ -19,7 +18,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     private readonly CodeLayout layout;
     private readonly PackedStrips strips;
     private readonly long firstRow;
-    private TuningUnit?[]? units;
+    private readonly MatrixTuning? tuning;
 
     /// <summary>A view of packed rows.</summary>
     /// <param name="kernels">The kernels.</param>
@@ -35,6 +34,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         this.layout = layout;
         this.strips = strips;
         this.firstRow = firstRow;
+        tuning = kernels.Tuning is null ? null
+            : new MatrixTuning(kernels.Tuning, $"{(kernels.Passes == 2 ? "int8" : "w8a8")} {layout.Format} {rows} x {columns}", ProductPlan.Classes);
     }
 
     /// <summary>Multiplies the first few matrices in one pass of the team, if they are of this kind.</summary>
@@ -54,8 +55,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             count++;
         }
 
-        ProductPlan plan = first.Plan(x.Rows, products.Length, out TuningUnit? unit, out int candidate);
-        long start = unit is null ? 0 : Stopwatch.GetTimestamp();
+        ProductPlan plan = first.Plan(x.Rows, count, out TimedCall call);
         StripProducts<MultiplyWork> work = default;
         foreach (MatrixOutput product in products[..count])
         {
@@ -64,11 +64,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         work.Cut(team.Size);
         team.Run(ref work, work.Chunks);
-        if (unit is not null)
-        {
-            first.kernels.Tuning!.Observe(unit, candidate, Stopwatch.GetTimestamp() - start);
-        }
-
+        call.End();
         for (int i = 0; i < count; i++)
         {
             GC.KeepAlive(products[i].Matrix);
@@ -125,15 +121,9 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     /// <summary>Which digits of the activations' sums a plan's kernels read.</summary>
     private int Digits(ProductPlan plan) => layout.HasSuperMinimum && plan.Kind != ProductKind.Lanes ? layout.SubBlocks : 0;
 
-    /// <summary>How to make the next product.</summary>
-    /// <param name="tokens">Activation rows.</param>
-    /// <param name="together">Matrices in one pass, this one first.</param>
-    /// <param name="unit">Wants to know how long it takes; null: nobody does.</param>
-    /// <param name="candidate">The plan's number in it.</param>
-    private ProductPlan Plan(int tokens, int together, out TuningUnit? unit, out int candidate)
+    private ProductPlan Plan(int tokens, int together, out TimedCall call)
     {
-        unit = null;
-        candidate = 0;
+        call = default;
         if (tokens == 0)
         {
             return default;
@@ -141,17 +131,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         int index = ProductPlan.Class(tokens);
         ProductPlan[] plans = ProductPlan.For(kernels, index);
-        if (kernels.Tuning is { } tuning && plans.Length > 1)
-        {
-            units ??= new TuningUnit?[ProductPlan.Classes * MaxTogether];
-            TuningUnit known = units[(index * MaxTogether) + Math.Min(together, MaxTogether) - 1] ??= tuning.Unit(
-                $"{(kernels.Passes == 2 ? "int8" : "w8a8")} {Format} {Rows} x {Columns}{(together > 1 ? $" and {together - 1} more" : "")}, {ProductPlan.ClassName(index)}",
-                [.. plans.Select(plan => plan.ToString())]);
-            candidate = known.Take(out bool timed);
-            unit = timed ? known : null;
-        }
-
-        return plans[candidate];
+        return tuning is null || plans.Length == 1 ? plans[0] : tuning.Take(plans, index, ProductPlan.ClassName, together, out call);
     }
 
     private void Add(ref StripProducts<MultiplyWork> products, ProductPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)

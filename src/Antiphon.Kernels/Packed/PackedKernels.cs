@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Kernels.Packed;
 
@@ -20,9 +21,10 @@ public sealed class PackedKernels : IDisposable
     private readonly GeneratedCode?[] panel = new GeneratedCode?[4];
     private readonly GeneratedCode?[] vector;
 
-    private PackedKernels(KernelTier tier)
+    private PackedKernels(KernelTier tier, KernelTuning? tuning)
     {
         Tier = tier;
+        Tuning = tuning;
         int formats = PackedFormat.Formats.Length;
         stream = new GeneratedCode?[formats * AmxStreamKernel.MaxGroups];
         expand = new GeneratedCode?[formats];
@@ -43,6 +45,9 @@ public sealed class PackedKernels : IDisposable
     /// <summary>Time spent on generating code so far.</summary>
     public TimeSpan GenerationTime => shelf.GenerationTime;
 
+    /// <summary>Chooses among kernels with the same bits, or null.</summary>
+    internal KernelTuning? Tuning { get; }
+
     internal GeneratedCode InputRows { get; }
 
     internal GeneratedCode InputTiles { get; }
@@ -51,7 +56,8 @@ public sealed class PackedKernels : IDisposable
     /// <param name="tier">The tier; null: <see cref="CpuFeatures.DefaultTier"/>.</param>
     /// <param name="kernels">The kernels.</param>
     /// <param name="reason">Why there are none, in words for the user.</param>
-    public static bool TryCreate(KernelTier? tier, [NotNullWhen(true)] out PackedKernels? kernels, [NotNullWhen(false)] out string? reason)
+    /// <param name="tuning">Chooses among kernels with the same bits; null: those that are usually fastest.</param>
+    public static bool TryCreate(KernelTier? tier, [NotNullWhen(true)] out PackedKernels? kernels, [NotNullWhen(false)] out string? reason, KernelTuning? tuning = null)
     {
         kernels = null;
         reason = null;
@@ -69,7 +75,7 @@ public sealed class PackedKernels : IDisposable
         {
             try
             {
-                kernels = new PackedKernels(chosen);
+                kernels = new PackedKernels(chosen, tuning);
                 return true;
             }
             catch (CodeGenerationException exception)

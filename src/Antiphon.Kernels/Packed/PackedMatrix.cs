@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Kernels.Packed;
 
@@ -11,9 +12,6 @@ namespace Antiphon.Kernels.Packed;
 /// </remarks>
 internal sealed unsafe class PackedMatrix : WeightMatrix
 {
-    // From here on weights are expanded once for all tokens rather than once for every few groups.
-    private const int PanelTokens = (16 * AmxStreamKernel.MaxGroups) + 1;
-
     // Longest chain that a panel takes whole; a longer one is cut, so that the panel keeps enough strips.
     private const int MostPanelSteps = 128;
     private const int PanelPartSteps = 96;
@@ -26,6 +24,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
     private readonly PackedFormat format;
     private readonly PackedStrips strips;
     private readonly long firstRow;
+    private readonly MatrixTuning? tuning;
 
     /// <summary>A view of packed rows.</summary>
     /// <param name="kernels">The kernels.</param>
@@ -41,6 +40,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         this.format = format;
         this.strips = strips;
         this.firstRow = firstRow;
+        tuning = kernels.Tuning is null ? null : new MatrixTuning(kernels.Tuning, $"bfloat16 {format.Format} {rows} x {columns}", PackedPlan.Classes);
     }
 
     /// <summary>Multiplies the first few matrices in one pass of the team, if they are of this kind.</summary>
@@ -52,16 +52,24 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             return 0;
         }
 
-        StripProducts<MultiplyWork> work = default;
         int count = 0;
         while (count < Math.Min(products.Length, StripProducts<MultiplyWork>.Most) && products[count].Matrix is PackedMatrix matrix && matrix.kernels == first.kernels)
         {
-            matrix.Add(ref work, x, products[count], team);
+            // Before anybody looks at the clock.
+            _ = matrix.strips.Packed;
             count++;
+        }
+
+        PackedPlan plan = first.Plan(x.Rows, count, out TimedCall call);
+        StripProducts<MultiplyWork> work = default;
+        foreach (MatrixOutput product in products[..count])
+        {
+            ((PackedMatrix)product.Matrix).Add(ref work, plan, x, product, team);
         }
 
         work.Cut(team.Size);
         team.Run(ref work, work.Chunks);
+        call.End();
         for (int i = 0; i < count; i++)
         {
             GC.KeepAlive(products[i].Matrix);
@@ -116,7 +124,19 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         return x.Packed;
     }
 
-    private void Add(ref StripProducts<MultiplyWork> products, Activations x, in MatrixOutput output, ComputeTeam team)
+    private PackedPlan Plan(int tokens, int together, out TimedCall call)
+    {
+        call = default;
+        if (tokens == 0)
+        {
+            return default;
+        }
+
+        PackedPlan[] plans = PackedPlan.For(kernels.Tier, tokens);
+        return tuning is null || plans.Length == 1 ? plans[0] : tuning.Take(plans, PackedPlan.Class(tokens), PackedPlan.ClassName, together, out call);
+    }
+
+    private void Add(ref StripProducts<MultiplyWork> products, PackedPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)
     {
         if (x.Columns != Columns)
         {
@@ -149,13 +169,13 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         {
             work.Kernel = kernels.Vector(format);
         }
-        else if (x.Rows < PanelTokens)
+        else if (plan.CacheEighths == 0)
         {
             work.Kernel = kernels.Stream(format, (x.Rows + 15) / 16);
         }
         else
         {
-            work.Panel = true;
+            work.PanelEighths = plan.CacheEighths;
             work.Kernel = format.Codes == PackedCodes.Values ? null : kernels.Expand(format);
             int parts = work.Steps <= MostPanelSteps ? 1 : (work.Steps + PanelPartSteps - 1) / PanelPartSteps;
             work.PanelSteps = parts == 1 ? work.Steps : ((work.Steps / parts) + PackedFormat.SuperTiles) / PackedFormat.SuperTiles * PackedFormat.SuperTiles;
@@ -172,7 +192,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         public PackedFormat Format;
         public GeneratedCode? Kernel;
         public ComputeTeam Team;
-        public bool Panel;
+        public int PanelEighths;
         public int Steps;
         public int PanelSteps;
         public long StripBytes;
@@ -187,13 +207,15 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
 
         public int Skip { get; init; }
 
+        private readonly bool Panel => PanelEighths > 0;
+
         public readonly int Least => Panel ? SmallestPanel : (int)Math.Max(1, SmallestChunk / StripBytes);
 
         // Two strips share the activations.
         public readonly int Together => Panel ? 2 : 1;
 
-        // All activations pass by a panel, so the more strips it has the less often they come from memory; half of the cache is left to them and the outputs.
-        private readonly int PanelStrips => Math.Max(2, CpuFeatures.Current.Level2Bytes / 2 / (PanelSteps * 1024) & ~1);
+        // All activations pass by a panel, so the more strips it has the less often they come from memory; a part of the cache is left to them and the outputs.
+        private readonly int PanelStrips => (int)Math.Max(2, CpuFeatures.Current.Level2Bytes * (long)PanelEighths / 8 / (PanelSteps * 1024) & ~1L);
 
         private readonly int Groups => (Tokens + 15) / 16;
 

@@ -1,6 +1,7 @@
 using Antiphon.Kernels;
 using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Models;
 
@@ -12,6 +13,7 @@ internal sealed unsafe class MatrixPlacement : IDisposable
     private readonly ComputeTeam team;
     private readonly ModelSource source;
     private readonly IProgress<double>? progress;
+    private readonly KernelTuning? tuning;
     private readonly PackingQueue? queue;
     private readonly Task? ahead;
     private readonly long allBytes;
@@ -24,6 +26,7 @@ internal sealed unsafe class MatrixPlacement : IDisposable
         this.team = team;
         this.source = source;
         progress = options.Progress;
+        tuning = options.Tuning;
         allBytes = source.Tensors.Sum(tensor => tensor.ByteCount);
         if (rounded is not null || split is not null)
         {
@@ -52,7 +55,7 @@ internal sealed unsafe class MatrixPlacement : IDisposable
     public static MatrixPlacement Create(ModelLoadOptions options, ComputeTeam team, WeightStore store, ModelSource source)
     {
         MatrixPrecision precision = options.Precision;
-        if (precision == MatrixPrecision.Fast && PackedKernels.TryCreate(null, out PackedKernels? kernels, out _))
+        if (precision == MatrixPrecision.Fast && PackedKernels.TryCreate(null, out PackedKernels? kernels, out _, options.Tuning))
         {
             store.Keep(kernels);
             return new MatrixPlacement(kernels, null, team, source, options);
@@ -124,7 +127,7 @@ internal sealed unsafe class MatrixPlacement : IDisposable
 
         placedBytes += bytes;
         progress?.Report(Math.Min(1, placedBytes / (double)Math.Max(1, allBytes)));
-        return packed ?? WeightMatrix.Create(format, rows, columns, data, bytes);
+        return packed ?? WeightMatrix.Create(format, rows, columns, data, bytes, tuning: tuning);
     }
 
     /// <summary>What has been packed need not stay in memory twice.</summary>

@@ -1,3 +1,5 @@
+using Antiphon.Kernels.Tuning;
+
 namespace Antiphon.Kernels.Tests.Matrices;
 
 public sealed unsafe class WeightMatrixTests
@@ -214,6 +216,47 @@ public sealed unsafe class WeightMatrixTests
                 {
                     Assert.Equal(expected, Multiply(WeightMatrix.Create(format, rows, columns, data, bytes.Length, tier), x, team));
                 }
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(TensorFormat.BF16)]
+    [InlineData(TensorFormat.F32)]
+    [InlineData(TensorFormat.Q8_0)]
+    [InlineData(TensorFormat.Q5_K)]
+    public void Tuning_tries_every_plan_and_changes_no_bit(TensorFormat format)
+    {
+        const int Rows = 150;
+        const int Columns = 1280;
+        Random random = new(10);
+        byte[] bytes = RandomWeights.Create(format, Rows, Columns, random);
+        using ComputeTeam team = new(2);
+        using Activations x = new();
+        fixed (byte* data = bytes)
+        {
+            foreach (KernelTier tier in CpuFeatures.Current.Tiers)
+            {
+                KernelTuning tuning = new(null, tier, team.Size);
+                WeightMatrix matrix = WeightMatrix.Create(format, Rows, Columns, data, bytes.Length, tier, tuning);
+                foreach (int count in new[] { 2, 3, 9, 14, 18, 20, 30, 33, 70 })
+                {
+                    RandomWeights.Fill(x, count, Columns, random);
+                    int[] expected = Define(format, bytes, Rows, x);
+                    int calls = 0;
+                    do
+                    {
+                        Assert.Equal(expected, Multiply(matrix, x, team));
+                        Assert.True(++calls <= 10 * (TuningUnit.Rounds + 1), "the choice is never made");
+                    }
+                    while (!tuning.Settled);
+
+                    Assert.Equal(expected, Multiply(matrix, x, team));
+                }
+
+                // 18 and 20 tokens may share rows or not.
+                Assert.InRange(tuning.Operations.Count, 6, 7);
+                Assert.All(tuning.Operations, operation => Assert.NotNull(operation.Choice));
             }
         }
     }

@@ -1,5 +1,6 @@
 using Antiphon.Kernels.Packed;
 using Antiphon.Kernels.Tests.Matrices;
+using Antiphon.Kernels.Tuning;
 
 namespace Antiphon.Kernels.Tests.Packed;
 
@@ -65,6 +66,45 @@ public sealed unsafe class PackedMatrixTests
                 AssertSame(expected, Multiply(matrix, x, rows + 5, two));
             }
         }
+    }
+
+    [Theory]
+    [InlineData(TensorFormat.BF16)]
+    [InlineData(TensorFormat.Q4_K)]
+    public void Tuning_tries_every_plan_and_changes_no_bit(TensorFormat format)
+    {
+        const int Rows = 16 * 23;
+        const int Columns = 768;
+        PackedTiers.Require(KernelTier.Amx).Dispose();
+        Random random = new(3);
+        using ComputeTeam team = new(2);
+        KernelTuning tuning = new(null, KernelTier.Amx, team.Size);
+        Assert.True(PackedKernels.TryCreate(KernelTier.Amx, out PackedKernels? kernels, out string? reason, tuning), reason);
+        using (kernels)
+        {
+            byte[] bytes = RandomWeights.Create(format, Rows, Columns, random);
+            using Activations x = new();
+            fixed (byte* data = bytes)
+            {
+                WeightMatrix matrix = kernels.Pack(format, Rows, Columns, data, bytes.Length, team);
+                foreach (int count in new[] { 1, 20, 40, 64, 70, 130 })
+                {
+                    RandomWeights.Fill(x, count, Columns, random);
+                    float[] expected = Define(KernelTier.Amx, format, bytes, Rows, x);
+                    int calls = 0;
+                    do
+                    {
+                        AssertSame(expected, Multiply(matrix, x, Rows, team));
+                        Assert.True(++calls <= 10 * (TuningUnit.Rounds + 1), "the choice is never made");
+                    }
+                    while (!tuning.Settled);
+
+                    AssertSame(expected, Multiply(matrix, x, Rows, team));
+                }
+            }
+        }
+
+        Assert.Equal(4, tuning.Operations.Count(operation => operation.Choice is not null));
     }
 
     [Theory]
