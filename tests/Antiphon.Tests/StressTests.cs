@@ -47,6 +47,9 @@ public sealed class StressTests(TalesFixture tales, ITestOutputHelper output)
         Assert.True(threadsAfter - threads < 16, $"threads grew from {threads} to {threadsAfter}");
     }
 
+    /// <summary>Never the token that ends an answer.</summary>
+    private static GenerationOptions Endless => new() { Sampling = new SamplingOptions { LogitBias = new Dictionary<int, float> { [2041] = -100 } } };
+
     private static async Task RoundAsync(string[] expected)
     {
         LanguageModel[] models = await Task.WhenAll(
@@ -64,7 +67,7 @@ public sealed class StressTests(TalesFixture tales, ITestOutputHelper output)
         await models[0].DisposeAsync();
 
         Task<Answer>[] endless = [.. Enumerable.Range(0, 4).Select(i => Answer.Of(models[1].GenerateAsync(
-            $"{Answer.Story} {i}", new GenerationOptions { Sampling = new SamplingOptions { LogitBias = new Dictionary<int, float> { [2041] = -100 } } })))];
+            $"{Answer.Story} {i}", Endless)))];
         await Task.Delay(10);
         await models[1].DisposeAsync();
         foreach (Task<Answer> answer in endless)
@@ -79,7 +82,7 @@ public sealed class StressTests(TalesFixture tales, ITestOutputHelper output)
     {
         using var stop = new CancellationTokenSource();
         string text = string.Concat(Enumerable.Repeat("the fox and the river ", model.ContextLength / 8));
-        Task<Answer> answer = Answer.Of(model.GenerateAsync(text, null, stop.Token));
+        Task<Answer> answer = Answer.Of(model.GenerateAsync(text, Endless, stop.Token));
         await Task.Delay(2);
         await stop.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => answer);
