@@ -27,13 +27,22 @@ internal interface IInputForm
         team.Run(ref work, (x.Rows + work.Rows - 1) / work.Rows);
     }
 
-    /// <summary>
-    /// How many rows a worker takes at a time: a group, so that what it writes lies together, or, where there are few, an equal share.
-    /// </summary>
-    static int RowsTogether(IInputForm form, Activations x, ComputeTeam team) =>
-        !form.SplitsGroups || x.Rows >= GroupRows * 2 * team.Size ? GroupRows
-        : (long)x.Rows * x.Columns < WorthSharing ? x.Rows
-        : Math.Min(GroupRows, (x.Rows + team.Size - 1) / team.Size);
+    /// <summary>How many rows a worker takes at a time: a group, so that what it writes lies together, or, where there are few, no more than an equal share.</summary>
+    static int RowsTogether(IInputForm form, Activations x, ComputeTeam team)
+    {
+        if (!form.SplitsGroups || x.Rows >= GroupRows * 2 * team.Size)
+        {
+            return GroupRows;
+        }
+
+        if ((long)x.Rows * x.Columns < WorthSharing)
+        {
+            return x.Rows;
+        }
+
+        int turns = (x.Rows + (GroupRows * team.Size) - 1) / (GroupRows * team.Size);
+        return (x.Rows + (turns * team.Size) - 1) / (turns * team.Size);
+    }
 
     private struct ConvertWork<TForm> : IParallelWork
         where TForm : class, IInputForm
