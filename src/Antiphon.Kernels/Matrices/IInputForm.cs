@@ -20,10 +20,9 @@ internal interface IInputForm
     void Convert(Activations x, int row, int count, int worker);
 
     /// <summary>Has all rows converted by a team.</summary>
-    static void Convert<TForm>(TForm form, Activations x, ComputeTeam team)
-        where TForm : class, IInputForm
+    static void Convert(IInputForm form, Activations x, ComputeTeam team)
     {
-        ConvertWork<TForm> work = new() { X = x, Form = form, Rows = RowsTogether(form, x, team) };
+        ConvertWork work = new() { X = x, Form = form, Rows = RowsTogether(form, x, team) };
         team.Run(ref work, (x.Rows + work.Rows - 1) / work.Rows);
     }
 
@@ -44,11 +43,10 @@ internal interface IInputForm
         return (x.Rows + (turns * team.Size) - 1) / (turns * team.Size);
     }
 
-    private struct ConvertWork<TForm> : IParallelWork
-        where TForm : class, IInputForm
+    private struct ConvertWork : IParallelWork
     {
         public Activations X;
-        public TForm Form;
+        public IInputForm Form;
         public int Rows;
 
         public readonly void Execute(int chunk, int worker) => Form.Convert(X, chunk * Rows, Math.Min(Rows, X.Rows - (chunk * Rows)), worker);

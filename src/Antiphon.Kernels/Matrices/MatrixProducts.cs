@@ -6,9 +6,6 @@ namespace Antiphon.Kernels;
 internal struct MatrixProducts<T> : IParallelWork
     where T : unmanaged, ILanes<T>
 {
-    /// <summary>Most products in a pass.</summary>
-    public const int Most = 4;
-
     private Items items;
     private int count;
 
@@ -32,7 +29,7 @@ internal struct MatrixProducts<T> : IParallelWork
         items[item].Execute(chunk, worker);
     }
 
-    [InlineArray(Most)]
+    [InlineArray(WeightMatrix.MostTogether)]
     private struct Items
     {
         private MatrixProduct<T> first;

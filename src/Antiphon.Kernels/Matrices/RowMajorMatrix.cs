@@ -25,7 +25,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
 
         this.tier = tier;
         this.tuning = tuning;
-        choices = tuning is null ? null : new MatrixTuning(tuning, $"float32 {format} {rows} x {columns}", TilePlan.Classes);
+        choices = tuning?.Matrix($"float32 {format} {rows} x {columns}", TilePlan.Classes);
         weights = new RowMajorWeights
         {
             Format = format,
@@ -48,7 +48,7 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
         }
 
         int count = 1;
-        while (count < Math.Min(products.Length, MatrixProducts<LanesPortable>.Most) && products[count].Matrix is RowMajorMatrix next && next.tier == first.tier)
+        while (count < Math.Min(products.Length, MostTogether) && products[count].Matrix is RowMajorMatrix next && next.tier == first.tier)
         {
             count++;
         }
@@ -78,12 +78,12 @@ internal sealed unsafe class RowMajorMatrix : WeightMatrix
     /// <remarks>Whatever matrices are multiplied together, most inputs are read in the groups that the first matrix wants; where not, they are grouped once more.</remarks>
     internal override IInputForm? BeginInput(Activations x, ComputeTeam team)
     {
-        TileKernels? kernels = TileKernels.For(tier);
         if (x.Rows <= MatrixProduct<LanesPortable>.FusedTokens)
         {
             return null;
         }
 
+        TileKernels? kernels = TileKernels.For(tier);
         x.Groups.Begin(x, GroupTokens(kernels, kernels?.Shares(weights, x.Rows) == true));
         return x.Groups;
     }

@@ -11,6 +11,9 @@ namespace Antiphon.Kernels;
 /// <remarks>The value of an output depends on its weight row and its activation row alone, never on how many rows are multiplied together.</remarks>
 public abstract unsafe class WeightMatrix
 {
+    /// <summary>Most matrices in one pass: as many as a layer has with one input.</summary>
+    internal const int MostTogether = 4;
+
     private protected WeightMatrix(TensorFormat format, int rows, int columns)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(rows);

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels.Jit;
 using Antiphon.Kernels.Packed;
@@ -9,8 +8,6 @@ namespace Antiphon.Kernels.MultiScale;
 /// <summary>A matrix in the layout of <see cref="CodeLayout"/>, multiplied as integers. <see cref="SplitArithmetic.Dot"/> defines the result.</summary>
 internal sealed unsafe class CodeMatrix : WeightMatrix
 {
-    private const int MaxTogether = StripProducts<MultiplyWork>.Most;
-
     // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
     private const long SmallestChunk = 32 << 10;
 
@@ -34,8 +31,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         this.layout = layout;
         this.strips = strips;
         this.firstRow = firstRow;
-        tuning = kernels.Tuning is null ? null
-            : new MatrixTuning(kernels.Tuning, $"{(kernels.Passes == 2 ? "int8" : "w8a8")} {layout.Format} {rows} x {columns}", ProductPlan.Classes);
+        tuning = kernels.Tuning?.Matrix($"{(kernels.Passes == 2 ? "int8" : "w8a8")} {layout.Format} {rows} x {columns}", ProductPlan.Classes);
     }
 
     /// <summary>Multiplies the first few matrices in one pass of the team, if they are of this kind.</summary>
@@ -48,7 +44,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         }
 
         int count = 0;
-        while (count < Math.Min(products.Length, MaxTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels)
+        while (count < Math.Min(products.Length, MostTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels)
         {
             // Before anybody looks at the clock.
             _ = matrix.strips.Packed;

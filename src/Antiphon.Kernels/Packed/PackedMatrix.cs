@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Antiphon.Kernels.Jit;
 using Antiphon.Kernels.Tuning;
@@ -40,7 +39,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         this.format = format;
         this.strips = strips;
         this.firstRow = firstRow;
-        tuning = kernels.Tuning is null ? null : new MatrixTuning(kernels.Tuning, $"bfloat16 {format.Format} {rows} x {columns}", PackedPlan.Classes);
+        tuning = kernels.Tuning?.Matrix($"bfloat16 {format.Format} {rows} x {columns}", PackedPlan.Classes);
     }
 
     /// <summary>Multiplies the first few matrices in one pass of the team, if they are of this kind.</summary>
@@ -53,7 +52,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         }
 
         int count = 0;
-        while (count < Math.Min(products.Length, StripProducts<MultiplyWork>.Most) && products[count].Matrix is PackedMatrix matrix && matrix.kernels == first.kernels)
+        while (count < Math.Min(products.Length, MostTogether) && products[count].Matrix is PackedMatrix matrix && matrix.kernels == first.kernels)
         {
             // Before anybody looks at the clock.
             _ = matrix.strips.Packed;

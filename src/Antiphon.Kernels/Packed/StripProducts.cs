@@ -42,9 +42,6 @@ internal unsafe interface IStripWork
 internal unsafe struct StripProducts<TWork> : IParallelWork
     where TWork : struct, IStripWork
 {
-    /// <summary>Most products: as many as a layer has with one input.</summary>
-    public const int Most = 4;
-
     private const int StripRows = PackedFormat.StripRows;
     private const int MaxChunks = 256;
 
@@ -137,13 +134,13 @@ internal unsafe struct StripProducts<TWork> : IParallelWork
         }
     }
 
-    [InlineArray(Most)]
+    [InlineArray(WeightMatrix.MostTogether)]
     private struct Works
     {
         private TWork first;
     }
 
-    [InlineArray(Most)]
+    [InlineArray(WeightMatrix.MostTogether)]
     private struct Ends
     {
         private int first;

@@ -21,6 +21,7 @@ public sealed class KernelTuning
     private readonly string machine;
     private readonly Dictionary<string, string> known;
     private readonly Dictionary<string, TuningUnit> units = [];
+    private readonly Dictionary<string, MatrixTuning> matrices = [];
     private readonly Dictionary<string, string> made = [];
 
     /// <summary>Reads what is known of this machine.</summary>
@@ -99,6 +100,22 @@ public sealed class KernelTuning
         if (path is not null && machines.Remove(Machine(tier, threads)))
         {
             Write(path, machines);
+        }
+    }
+
+    /// <summary>The choices for matrices of one shape, of which a model may have thousands.</summary>
+    /// <param name="operation">Kernel, format and shape.</param>
+    /// <param name="classes">Number of classes of batch sizes.</param>
+    internal MatrixTuning Matrix(string operation, int classes)
+    {
+        lock (gate)
+        {
+            if (!matrices.TryGetValue(operation, out MatrixTuning? matrix))
+            {
+                matrices[operation] = matrix = new MatrixTuning(this, operation, classes);
+            }
+
+            return matrix;
         }
     }
 

@@ -2,16 +2,13 @@ using System.Diagnostics;
 
 namespace Antiphon.Kernels.Tuning;
 
-/// <summary>The choices for one matrix: a <see cref="TuningUnit"/> for each class of batch sizes and each number of matrices that share a pass with it.</summary>
-/// <param name="tuning">Keeps the units, which matrices of one shape share.</param>
+/// <summary>The choices for matrices of one shape: a <see cref="TuningUnit"/> for each class of batch sizes and each number of matrices that share a pass with it.</summary>
+/// <param name="tuning">Keeps the units.</param>
 /// <param name="operation">Kernel, format and shape.</param>
 /// <param name="classes">Number of classes.</param>
 internal sealed class MatrixTuning(KernelTuning tuning, string operation, int classes)
 {
-    // As many as a layer has with one input.
-    private const int MostTogether = 4;
-
-    private readonly TuningUnit?[] units = new TuningUnit?[classes * MostTogether];
+    private readonly TuningUnit?[] units = new TuningUnit?[classes * WeightMatrix.MostTogether];
 
     /// <summary>The plan for the next product.</summary>
     /// <param name="plans">The plans of a class, always the same ones, the usually fastest first.</param>
@@ -22,8 +19,8 @@ internal sealed class MatrixTuning(KernelTuning tuning, string operation, int cl
     public TPlan Take<TPlan>(TPlan[] plans, int index, Func<int, string> className, int together, out TimedCall call)
         where TPlan : struct
     {
-        together = Math.Min(together, MostTogether);
-        TuningUnit unit = units[(index * MostTogether) + together - 1] ??= tuning.Unit(
+        together = Math.Min(together, WeightMatrix.MostTogether);
+        TuningUnit unit = units[(index * WeightMatrix.MostTogether) + together - 1] ??= tuning.Unit(
             $"{operation}{(together > 1 ? $" and {together - 1} more" : "")}, {className(index)}", [.. plans.Select(plan => plan.ToString()!)]);
         int candidate = unit.Take(out bool timed);
         call = timed ? new TimedCall(tuning, unit, candidate) : default;
