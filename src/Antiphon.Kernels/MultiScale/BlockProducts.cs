@@ -5,13 +5,13 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>
-/// Emits products of up to three strips with up to 8 tokens by integer dot products (VPDPBUSD). A row of weights is a lane; every pair of a strip and a token has a register for the
+/// Emits products of up to three strips with up to 8 tokens by integer dot products (VPDPBUSD; of words VPDPWSSD). A row of weights is a lane; every pair of a strip and a token has a register for the
 /// integers of a block, and its float sum in memory.
 /// </summary>
 /// <remarks>
 /// The instruction multiplies unsigned bytes with signed ones. Here activations are the unsigned ones (<see cref="SplitOrder.Unsigned"/>): what that adds to a product depends on the weights
 /// alone, so the sums of integers start with minus that. Both passes add to one register, which is shifted by 8 bits between them. Each broadcast of activations serves three
-/// strips: Ice Lake was measured to load little more than one vector a cycle, where it makes two of these products. Uses all vector registers.
+/// strips, as does each of a pair of 16 bits, which words are multiplied with in one pass: Ice Lake was measured to load little more than one vector a cycle, where it makes two of these products. Uses all vector registers.
 ///
 /// What is fetched into the cache meanwhile is fetched a line at a time: many lines at once wait for the fill buffers, and the products behind them with them.
 /// </remarks>
@@ -30,10 +30,10 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
     private int broadcastsDone;
     private int fetchesDone;
 
-    /// <summary>The values of a group of columns of a strip's tile: signed bytes.</summary>
+    /// <summary>The values of a group of columns of a strip's tile: signed bytes; or of every second column of a group: words.</summary>
     public required Func<int, int, AssemblerMemoryOperand> Values { get; init; }
 
-    /// <summary>With what the integers of a block of a strip start: -128 times the sum of its values.</summary>
+    /// <summary>With what the integers of a block of a strip start: -128 times the sum of its values. Not for words.</summary>
     public required Func<int, int, AssemblerMemoryOperand> Starts { get; init; }
 
     /// <summary>The scales of a block of a strip.</summary>
@@ -69,11 +69,19 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
     public void Emit(int tokens, IReadOnlyList<AssemblerMemoryOperand> ahead)
     {
         fetches = ahead;
-        broadcasts = CodeLayout.Groups * passes * tokens;
+        broadcasts = CodeLayout.Groups * (layout.IsWords ? 2 : passes) * tokens;
         (broadcastsDone, fetchesDone) = (0, 0);
         for (int block = 0; block < layout.SubBlocks; block++)
         {
-            EmitIntegers(block, tokens);
+            if (layout.IsWords)
+            {
+                EmitPairs(tokens);
+            }
+            else
+            {
+                EmitIntegers(block, tokens);
+            }
+
             for (int strip = 0; strip < strips; strip++)
             {
                 code.vmovaps(Weights(strip), Scales(strip, block));
@@ -216,6 +224,35 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
 
                     EmitFetches();
                 }
+            }
+        }
+    }
+
+    private void EmitPairs(int tokens)
+    {
+        for (int pair = 0; pair < 2 * CodeLayout.Groups; pair++)
+        {
+            for (int strip = 0; strip < strips; strip++)
+            {
+                code.vmovdqu64(Weights(strip), Values(strip, pair));
+            }
+
+            for (int token = 0; token < tokens; token++)
+            {
+                code.vpbroadcastd(Integers(token), __dword_ptr[Input + ((64 * token) + (4 * pair))]);
+                for (int strip = 0; strip < strips; strip++)
+                {
+                    if (pair == 0)
+                    {
+                        code.vpmaddwd(Total(strip, token), Integers(token), Weights(strip));
+                    }
+                    else
+                    {
+                        code.vpdpwssd(Total(strip, token), Integers(token), Weights(strip));
+                    }
+                }
+
+                EmitFetches();
             }
         }
     }

@@ -14,6 +14,9 @@ internal enum CodeScales
     /// <summary>A power of two for each block, as a byte.</summary>
     Exponent,
 
+    /// <summary>A power of two for each block, as the byte that is its exponent in a float: 0 stands for zero, 255 for infinity.</summary>
+    FloatExponent,
+
     /// <summary>A half-precision number for each super-block times a signed byte for each block.</summary>
     SuperBytes,
 
@@ -28,15 +31,16 @@ internal enum CodeScales
 }
 
 /// <summary>
-/// How quantised weights are laid out to be multiplied as integers: weight = value * scale + minimum, with a value in a signed byte and one scale for each
-/// block of 32 or 16 columns of a row.
+/// How weights are laid out to be multiplied as integers: weight = value * scale + minimum, with a value in a signed byte and one scale for each
+/// block of 32 or 16 columns of a row. Weights that are no integers (bfloat16) become words of 12 bits, see <see cref="WordPacker"/>.
 /// </summary>
 /// <remarks>
 /// A matrix is cut into strips of 16 rows, a strip into tiles of 32 columns, a tile into 8 groups of 4 columns. A group is a vector of 64 bytes: a
 /// dword for each row, a byte for each column, which is what integer dot products take. A strip is the scales of all its tiles (formats with
 /// super-blocks: of every 8 tiles), filled up to 64 bytes, then the codes of all tiles. Codes of less than 8 bits are stored in one or two planes: a plane of
-/// <c>w</c> bits has <c>w</c> vectors, and vector <c>v</c> holds groups <c>v</c>, <c>v + w</c>, <c>v + 2w</c> and so on in rising bits. The size is that
-/// of the file, but for IQ4_XS (+1 %) and the filling of rows to 16 and of scales to 64 bytes.
+/// <c>w</c> bits has <c>w</c> vectors, and vector <c>v</c> holds groups <c>v</c>, <c>v + w</c>, <c>v + 2w</c> and so on in rising bits. A group of words is
+/// two vectors of pairs, in the order of <see cref="SplitOrder.Pairs"/>. The size is that
+/// of the file, but for IQ4_XS (+1 %), words (+2 %) and the filling of rows to 16 and of scales to 64 bytes.
 /// </remarks>
 internal sealed unsafe class CodeLayout
 {
@@ -72,6 +76,7 @@ internal sealed unsafe class CodeLayout
         new(TensorFormat.IQ4_NL, 4, 0, 1, 128, CodeScales.Half, NonLinear),
         new(TensorFormat.IQ4_XS, 4, 0, 1, 128, CodeScales.SuperBytes, NonLinear),
         new(TensorFormat.MXFP4, 4, 0, 1, 16, CodeScales.Exponent, Float4),
+        new(TensorFormat.BF16, 16, 0, 1, 0, CodeScales.FloatExponent),
     ];
 
     private CodeLayout(TensorFormat format, int lowBits, int highBits, int subBlocks, int offset, CodeScales scales, sbyte[]? table = null)
@@ -91,10 +96,10 @@ internal sealed unsafe class CodeLayout
             _ => 0,
         };
         HeaderBytes = SubScaleVectors == 0 ? 0 : (64 * SubScaleVectors) + (scales is CodeScales.SuperSixesWithMinimum or CodeScales.SuperNibblesWithMinimum ? 64 : 32);
-        TileScaleBytes = scales switch { CodeScales.Half => 32, CodeScales.HalfWithMinimum => 64, CodeScales.Exponent => 16, _ => 0 };
+        TileScaleBytes = scales switch { CodeScales.Half => 32, CodeScales.HalfWithMinimum => 64, CodeScales.Exponent or CodeScales.FloatExponent => 16, _ => 0 };
     }
 
-    /// <summary>The formats whose weights are integer codes.</summary>
+    /// <summary>The formats whose weights are, or become, integer codes.</summary>
     public static ReadOnlySpan<CodeLayout> Layouts => All;
 
     /// <summary>The format of the weights in their file.</summary>
@@ -133,6 +138,9 @@ internal sealed unsafe class CodeLayout
     /// <summary>Whether the bytes of an 8-bit code are the values themselves.</summary>
     public bool IsPlain => LowBits == 8;
 
+    /// <summary>Whether values are words, which products of 16-bit pairs multiply: no bytes for dot products of those.</summary>
+    public bool IsWords => LowBits == 16;
+
     /// <summary>Whether something is added to every weight of a block.</summary>
     public bool HasMinimum => Scales is CodeScales.HalfWithMinimum || HasSuperMinimum;
 
@@ -159,6 +167,11 @@ internal sealed unsafe class CodeLayout
     {
         byte* codes = strip + CodesAt(columns) + ((long)(column / TileColumns) * TileBytes);
         int group = column % TileColumns / 4;
+        if (IsWords)
+        {
+            return ((short*)codes)[(2 * StripRows * ((2 * group) + (column % 2))) + (2 * row) + (column % 4 / 2)];
+        }
+
         int at = (4 * row) + (column % 4);
         int code = Plane(codes, LowBits);
         if (IsPlain)
@@ -189,6 +202,7 @@ internal sealed unsafe class CodeLayout
         {
             CodeScales.Half or CodeScales.HalfWithMinimum => Half(tile + (2 * row)),
             CodeScales.Exponent => PowerOfTwo(tile[row]),
+            CodeScales.FloatExponent => BitConverter.Int32BitsToSingle(tile[row] << 23),
             CodeScales.SuperBytes => Half(header + (2 * row)) * (sbyte)header[32 + SubScaleAt(row, part)],
             CodeScales.SuperSixes => Half(header + (2 * row)) * (Six(header + 32, row, part) - 32),
             CodeScales.SuperSixesWithMinimum => Half(header + (2 * row)) * Six(header + 64, row, part),

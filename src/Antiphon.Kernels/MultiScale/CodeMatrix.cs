@@ -44,7 +44,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         }
 
         int count = 0;
-        while (count < Math.Min(products.Length, MostTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels)
+        while (count < Math.Min(products.Length, MostTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels && matrix.layout.IsWords == first.layout.IsWords)
         {
             // Before anybody looks at the clock.
             _ = matrix.strips.Packed;
@@ -109,7 +109,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     internal override IInputForm? BeginInput(Activations x, ComputeTeam team)
     {
         // Whatever plan is chosen later, the plans for a number of tokens mostly read the same order; where not, the input is split once more.
-        ProductPlan plan = ProductPlan.For(kernels, ProductPlan.Class(x.Rows))[0];
+        ProductPlan plan = ProductPlan.For(kernels, layout, ProductPlan.Class(x.Rows))[0];
         x.Split.Begin(x, plan.Order, kernels.Passes, Digits(plan));
         return x.Split;
     }
@@ -126,7 +126,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         }
 
         int index = ProductPlan.Class(tokens);
-        ProductPlan[] plans = ProductPlan.For(kernels, index);
+        ProductPlan[] plans = ProductPlan.For(kernels, layout, index);
         return tuning is null || plans.Length == 1 ? plans[0] : tuning.Take(plans, index, ProductPlan.ClassName, together, out call);
     }
 
@@ -175,7 +175,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 work.Kernel = kernels.Panel(layout, BlockProducts.MaxStrips, BlockProducts.MaxTokens);
                 work.LastKernel = kernels.Panel(layout, BlockProducts.MaxStrips, ((work.Tokens - 1) % BlockProducts.MaxTokens) + 1);
                 break;
-            case ProductKind.Strips:
+            case ProductKind.Strips or ProductKind.WordStrips:
                 work.LastKernel = kernels.Strip(layout, BlockProducts.MaxStrips, work.LastTokens);
                 work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Strip(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
                 break;
@@ -226,13 +226,13 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
         private readonly long PartBytes => (long)Tokens * CodeLayout.StripRows * sizeof(float);
 
         // Fewer strips would read the activations too often.
-        public readonly int Together => Kind switch { ProductKind.Strips => BlockProducts.MaxStrips, ProductKind.Panels or ProductKind.PairPanels => Panel, _ => 1 };
+        public readonly int Together => Kind switch { ProductKind.Strips or ProductKind.WordStrips => BlockProducts.MaxStrips, ProductKind.Panels or ProductKind.PairPanels => Panel, _ => 1 };
 
         private readonly long ScratchBytes => Kind switch
         {
             ProductKind.Tiles => TileKernel.ScratchBytes + (Unpack is null ? 0 : Panel * UnpackedBytes),
             ProductKind.Panels => PanelKernel.ScratchBytes + (Panel * UnpackedBytes),
-            ProductKind.Strips => StripKernel.ScratchBytes,
+            ProductKind.Strips or ProductKind.WordStrips => StripKernel.ScratchBytes,
             ProductKind.Dot => DotKernel.ScratchBytes,
             ProductKind.PairStrips => PairStripKernel.ScratchBytes,
             ProductKind.PairPanels => PairPanelKernel.ScratchBytes + (Panel * UnpackedBytes),
@@ -271,7 +271,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 case ProductKind.Panels:
                     RunPanels(weights, strips, aheadEnd, output, stride, scratch);
                     break;
-                case ProductKind.Strips:
+                case ProductKind.Strips or ProductKind.WordStrips:
                     RunStrips(weights, strips, output, stride, scratch);
                     break;
                 case ProductKind.PairStrips:

@@ -53,6 +53,7 @@ internal static unsafe class CodePacker
             TensorFormat.Q6_K => &PackStrip<Q6_KReader, TTiles>,
             TensorFormat.IQ4_XS => &PackStrip<IQ4_XSReader, TTiles>,
             TensorFormat.MXFP4 => &PackStrip<MXFP4Reader, TTiles>,
+            TensorFormat.BF16 => &PackWords,
             _ => throw new NotSupportedException($"{format} has no integer codes"),
         };
 
@@ -109,6 +110,9 @@ internal static unsafe class CodePacker
             }
         }
     }
+
+    private static void PackWords(in PackWork work, byte* source, int rows, byte* strip) =>
+        WordPacker.Pack(work.Layout, work.Columns, source, work.RowBytes, rows, strip);
 
     /// <summary>What multiplies the numbers of a super-block in one row, as it is stored: 16 bytes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

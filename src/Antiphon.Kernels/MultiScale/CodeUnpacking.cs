@@ -219,6 +219,10 @@ internal static class CodeUnpacking
                 code.vpslld(scale, scale, 23);
                 code.vpmaxsd(scale, scale, temporary);
                 break;
+            case CodeScales.FloatExponent:
+                code.vpmovzxbd(scale, __xmmword_ptr[tile]);
+                code.vpslld(scale, scale, 23);
+                break;
             default:
                 break;
         }

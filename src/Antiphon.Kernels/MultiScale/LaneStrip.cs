@@ -68,7 +68,7 @@ internal readonly struct LaneStrip
                     StoreHalfs(scales, scalesTo);
                     StoreHalfs(scales + 32, (float*)(destination + parts.TileMinimumAt));
                     break;
-                case CodeScales.Exponent:
+                case CodeScales.Exponent or CodeScales.FloatExponent:
                     for (int row = 0; row < CodeLayout.StripRows; row++)
                     {
                         scalesTo[row] = layout.Scale(strip, row, step);
@@ -93,6 +93,20 @@ internal readonly struct LaneStrip
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static unsafe void UnpackValues(CodeLayout layout, byte* codes, short* to)
     {
+        if (layout.IsWords)
+        {
+            for (int group = 0; group < CodeLayout.Groups; group++, codes += 128, to += 64)
+            {
+                for (int half = 0; half < 2; half++)
+                {
+                    Vector256.Load((short*)(codes + (32 * half))).Store(to + (32 * half));
+                    Vector256.Load((short*)(codes + 64 + (32 * half))).Store(to + (32 * half) + 16);
+                }
+            }
+
+            return;
+        }
+
         int bits = layout.LowBits;
         int high = layout.HighBits;
         Vector128<byte> table = layout.Table is { } values ? Vector128.LoadUnsafe(ref values[0]).AsByte() : default;

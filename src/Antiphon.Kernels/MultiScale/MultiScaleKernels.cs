@@ -133,7 +133,7 @@ public sealed class MultiScaleKernels : IDisposable
         }
     }
 
-    /// <summary>Whether a format's weights are integer codes. Others keep to <see cref="WeightMatrix.Create"/>.</summary>
+    /// <summary>Whether a format's weights are integer codes, or become some without losing more than bfloat16 has anyway. Others keep to <see cref="WeightMatrix.Create"/>.</summary>
     public static bool Supports(TensorFormat format) => CodeLayout.Find(format) is not null;
 
     /// <summary>Packs a matrix. The source is not needed afterwards.</summary>
@@ -188,6 +188,13 @@ public sealed class MultiScaleKernels : IDisposable
                 PairStrip(layout, 1);
                 PairPanel(layout, PairPanelKernel.MaxTokens);
                 PairPanel(layout, PairPanelKernel.MaxTokens - 1);
+                continue;
+            }
+
+            if (layout.IsWords)
+            {
+                Strip(layout, BlockProducts.MaxStrips, 1);
+                Strip(layout, BlockProducts.MaxStrips, StripKernel.MaxTokens);
                 continue;
             }
 

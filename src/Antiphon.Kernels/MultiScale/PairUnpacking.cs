@@ -33,7 +33,7 @@ internal sealed class PairUnpacking(KernelAssembler kernel, CodeLayout layout)
     /// <summary>Emits code that loads the constants of <see cref="EmitGroup"/>.</summary>
     public void EmitConstants()
     {
-        if (layout.IsPlain)
+        if (layout.IsPlain || layout.IsWords)
         {
             return;
         }
@@ -93,6 +93,13 @@ internal sealed class PairUnpacking(KernelAssembler kernel, CodeLayout layout)
     /// <param name="temporary">A register to use.</param>
     public void EmitGroup(int group, int half, AssemblerRegister64 codes, AssemblerRegisterYMM first, AssemblerRegisterYMM second, AssemblerRegisterYMM temporary)
     {
+        if (layout.IsWords)
+        {
+            code.vmovdqu(first, Plane(2 * group));
+            code.vmovdqu(second, Plane((2 * group) + 1));
+            return;
+        }
+
         int bits = layout.LowBits;
         AssemblerMemoryOperand low = Plane(group % bits);
         int shift = group / bits * bits;
@@ -181,9 +188,16 @@ internal sealed class PairUnpacking(KernelAssembler kernel, CodeLayout layout)
     /// <summary>Emits code for the scale of a tile of a format without super-blocks.</summary>
     public void EmitTileScale(AssemblerRegister64 tile, int half, AssemblerRegisterYMM scale, AssemblerRegisterYMM temporary)
     {
-        if (layout.Scales != CodeScales.Exponent)
+        if (layout.Scales is CodeScales.Half or CodeScales.HalfWithMinimum)
         {
             code.vcvtph2ps(scale, __xmmword_ptr[tile + (16 * half)]);
+            return;
+        }
+
+        if (layout.Scales == CodeScales.FloatExponent)
+        {
+            code.vpmovzxbd(scale, __qword_ptr[tile + (8 * half)]);
+            code.vpslld(scale, scale, 23);
             return;
         }
 

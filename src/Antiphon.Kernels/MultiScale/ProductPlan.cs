@@ -18,6 +18,9 @@ internal enum ProductKind
     /// <summary><see cref="StripKernel"/>.</summary>
     Strips,
 
+    /// <summary><see cref="StripKernel"/>, of words, for any number of tokens.</summary>
+    WordStrips,
+
     /// <summary><see cref="PanelKernel"/>.</summary>
     Panels,
 
@@ -36,6 +39,7 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     private static readonly ProductPlan[] PairPanelsFirst = [.. Sized(ProductKind.PairPanels, 256, 64, 128, 512), new(ProductKind.PairStrips)];
     private static readonly ProductPlan[] StripsFirst = [new(ProductKind.Strips), new(ProductKind.Dot)];
     private static readonly ProductPlan[] StripsBeforePanels = [new(ProductKind.Strips), .. Sized(ProductKind.Panels, 512, 256)];
+    private static readonly ProductPlan[] OnlyWordStrips = [new(ProductKind.WordStrips)];
     private static readonly ProductPlan[] PanelsFirst = [.. Sized(ProductKind.Panels, 512, 128, 256, 768, 1024), new(ProductKind.Strips)];
     private static readonly ProductPlan[] DotBeforeTiles = [new(ProductKind.Dot), new(ProductKind.Tiles, 8)];
     private static readonly ProductPlan[] TilesFirst = [new(ProductKind.Tiles, 8), new(ProductKind.Dot)];
@@ -51,9 +55,10 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     public static string ClassName(int index) => index switch { 0 => "1 token", 1 => "2 tokens", 2 => "3-4 tokens", 3 => "5 tokens", 4 => "6-8 tokens", 5 => "9-16 tokens", 6 => "17-48 tokens", _ => "49 tokens or more" };
 
     /// <summary>The plans for a class, the usually fastest first.</summary>
-    public static ProductPlan[] For(MultiScaleKernels kernels, int index) => (kernels.IsGenerated, kernels.HasTiles, index) switch
+    public static ProductPlan[] For(MultiScaleKernels kernels, CodeLayout layout, int index) => (kernels.IsGenerated, kernels.HasTiles, index) switch
     {
         (false, _, _) => InLanes,
+        _ when layout.IsWords && !kernels.HasPairs => OnlyWordStrips,
         _ when kernels.HasPairs => index switch { <= 4 => OnlyPairStrips, <= 6 => PairStripsFirst, _ => PairPanelsFirst },
         (_, true, <= 4) => DotBeforeTiles,
         (_, true, 5) => TilesFirst,
@@ -66,7 +71,7 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     /// <summary>The order of split activations that the kernel reads.</summary>
     public SplitOrder Order => Kind switch
     {
-        ProductKind.Lanes or ProductKind.PairStrips or ProductKind.PairPanels => SplitOrder.Pairs,
+        ProductKind.Lanes or ProductKind.PairStrips or ProductKind.PairPanels or ProductKind.WordStrips => SplitOrder.Pairs,
         ProductKind.Strips or ProductKind.Panels => SplitOrder.Unsigned,
         _ => SplitOrder.Bytes,
     };
@@ -74,7 +79,7 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     /// <inheritdoc/>
     public override string ToString() => Kind switch
     {
-        ProductKind.PairStrips => "strips",
+        ProductKind.PairStrips or ProductKind.WordStrips => "strips",
         ProductKind.Panels or ProductKind.PairPanels => $"panels of {Panel} KiB",
         ProductKind.Tiles => $"tiles, {Panel} strips",
         _ => Kind.ToString().ToLowerInvariant(),

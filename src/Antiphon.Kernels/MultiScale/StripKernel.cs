@@ -61,10 +61,11 @@ internal static class StripKernel
         // More than 8 tokens take two parts, the first of them the larger by at most one.
         int parts = (tokens + BlockProducts.MaxTokens - 1) / BlockProducts.MaxTokens;
         int part = (tokens + parts - 1) / parts;
+        bool isStored = layout.IsPlain || layout.IsWords;
         int scaleBytes = layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles);
         BlockProducts products = new(kernel, layout, strips, passes)
         {
-            Values = (strip, group) => layout.IsPlain ? AtStrip(strip, codes, 64 * group)
+            Values = (strip, group) => isStored ? AtStrip(strip, codes, 64 * group)
                 : __zmmword_ptr[scratch + (ValuesAt + (UnpackedStrip.TileBytes * strip) + (64 * group))],
             Starts = (strip, block) => __zmmword_ptr[scratch + (StartsAt + (128 * strip) + (64 * block))],
             Scales = (strip, block) => __zmmword_ptr[scaleAt + ((StripScales * strip) + (64 * block))],
@@ -101,7 +102,11 @@ internal static class StripKernel
         }
 
         // The products take every register.
-        if (bitMatrices)
+        if (layout.IsWords)
+        {
+            // Nothing is taken apart.
+        }
+        else if (bitMatrices)
         {
             CodeUnpacking.EmitMatrices(kernel, layout, BitMatrix, TableValues);
         }
@@ -247,6 +252,11 @@ internal static class StripKernel
                 {
                     code.vmovaps(products.Minimums(strip), TileMinimum);
                 }
+            }
+
+            if (layout.IsWords)
+            {
+                return;
             }
 
             if (!layout.IsPlain)

@@ -165,7 +165,7 @@ public sealed unsafe class CodeMatrixTests
             }
         }
 
-        Assert.Equal(Enumerable.Range(0, ProductPlan.Classes).Count(index => ProductPlan.For(kernels, index).Length > 1), tuning.Operations.Count(o => o.Choice is not null));
+        Assert.Equal(Enumerable.Range(0, ProductPlan.Classes).Count(index => ProductPlan.For(kernels, CodeLayout.Find(format)!, index).Length > 1), tuning.Operations.Count(o => o.Choice is not null));
     }
 
     [Theory]
@@ -199,7 +199,7 @@ public sealed unsafe class CodeMatrixTests
                     {
                         float[] values = new float[columns];
                         slice.DecodeRow(row, values);
-                        Assert.Equal(RandomWeights.Decode(format, bytes, columns, first + row), values);
+                        Assert.Equal(Decode(format, bytes, columns, first + row), values);
                     }
                 }
 
@@ -227,7 +227,13 @@ public sealed unsafe class CodeMatrixTests
             }
 
             // Codes, and what multiplies the numbers of super-blocks.
-            new Span<byte>(strip.Pointer + layout.CodesAt(columns), CodeLayout.Steps(columns) * layout.TileBytes).Fill(fill);
+            Span<byte> codes = new(strip.Pointer + layout.CodesAt(columns), CodeLayout.Steps(columns) * layout.TileBytes);
+            codes.Fill(fill);
+            if (layout.IsWords)
+            {
+                System.Runtime.InteropServices.MemoryMarshal.Cast<byte, short>(codes).Fill((short)Math.Clamp((int)(sbyte)fill * 128, -WordPackerTests.Largest, WordPackerTests.Largest));
+            }
+
             for (int super = 0; super < CodeLayout.Steps(columns) / CodeLayout.SuperTiles && layout.HeaderBytes > 0; super++)
             {
                 int multipliers = 64 * layout.SubScaleVectors;
@@ -305,7 +311,7 @@ public sealed unsafe class CodeMatrixTests
         WeightMatrix matrix = kernels.Pack(format, 17, columns, memory.Pointer, bytes.Length, team);
         float[] values = new float[columns];
         matrix.DecodeRow(16, values);
-        Assert.Equal(RandomWeights.Decode(format, bytes, columns, 16), values);
+        Assert.Equal(Decode(format, bytes, columns, 16), values);
     }
 
     [Theory]
@@ -361,7 +367,7 @@ public sealed unsafe class CodeMatrixTests
         using ComputeTeam team = new(2);
         using Activations x = new();
         Random random = new(9);
-        (TensorFormat Format, int Rows)[] shapes = [(TensorFormat.Q8_0, 70), (TensorFormat.Q4_K, 33), (TensorFormat.Q6_K, 0), (TensorFormat.Q2_K, 16), (TensorFormat.Q4_0, 2000), (TensorFormat.F32, 5)];
+        (TensorFormat Format, int Rows)[] shapes = [(TensorFormat.Q8_0, 70), (TensorFormat.Q4_K, 33), (TensorFormat.Q6_K, 0), (TensorFormat.Q2_K, 16), (TensorFormat.BF16, 40), (TensorFormat.Q4_0, 2000), (TensorFormat.F32, 5)];
         List<byte[]> sources = [];
         List<WeightMatrix> matrices = [];
         foreach ((TensorFormat format, int rows) in shapes)
@@ -429,7 +435,7 @@ public sealed unsafe class CodeMatrixTests
             Assert.Throws<ArgumentException>(() => kernels.Pack(TensorFormat.Q8_0, 5, 32, start, bytes.Length, team));
             Assert.Throws<ArgumentException>(() => kernels.Pack(TensorFormat.Q8_0, 4, 33, start, bytes.Length, team));
             Assert.Throws<ArgumentOutOfRangeException>(() => kernels.Pack(TensorFormat.Q8_0, 4, 0, start, bytes.Length, team));
-            Assert.Throws<NotSupportedException>(() => kernels.Pack(TensorFormat.BF16, 4, 4, start, bytes.Length, team));
+            Assert.Throws<NotSupportedException>(() => kernels.Pack(TensorFormat.F16, 4, 4, start, bytes.Length, team));
             x.Reset(0, 32);
             matrix.Multiply(x, null, 4, team);
             kernels.Pack(TensorFormat.Q8_0, 0, 32, start, bytes.Length, team).Multiply(x, null, 4, team);
@@ -477,6 +483,13 @@ public sealed unsafe class CodeMatrixTests
         return new MultiScaleKernels(tier, passes);
     }
 
+    /// <summary>A row's weights as integers have them: those of the file but for what becomes words.</summary>
+    private static float[] Decode(TensorFormat format, byte[] bytes, int columns, int row)
+    {
+        float[] values = RandomWeights.Decode(format, bytes, columns, row);
+        return CodeLayout.Find(format)!.IsWords ? WordPackerTests.Rounded(values) : values;
+    }
+
     /// <summary>The result as the portable definitions have it, from a layout packed by a team of one.</summary>
     private static float[] Define(TensorFormat format, byte[] bytes, int rows, Activations x, int passes)
     {
@@ -512,7 +525,6 @@ public sealed unsafe class CodeMatrixTests
         }
     }
 
-    /// <summary>Multiplies into rows that are further apart than they need be, and checks that nothing is written between them.</summary>
     /// <summary>Holds the products of some numbers of tokens against the definition.</summary>
     private static void AssertDefined(MultiScaleKernels kernels, TensorFormat format, IEnumerable<int> counts)
     {
@@ -536,6 +548,7 @@ public sealed unsafe class CodeMatrixTests
         }
     }
 
+    /// <summary>Multiplies into rows that are further apart than they need be, and checks that nothing is written between them.</summary>
     private static float[] Multiply(WeightMatrix matrix, Activations x, int stride, ComputeTeam team)
     {
         const float Untouched = 12345;
