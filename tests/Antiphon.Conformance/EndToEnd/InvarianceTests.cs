@@ -35,6 +35,7 @@ public sealed class InvarianceTests(ITestOutputHelper output)
 
     /// <summary>The fast path, with its attention in tiles and its bfloat16 cache.</summary>
     [Theory]
+    [InlineData("tales", 60)]
     [InlineData("tales/tales.Q8_0.gguf", 60)]
     [InlineData("SmolLM2-135M-Instruct.Q4_1.gguf", 60)]
     public Task Fast_path(string file, int longest) =>

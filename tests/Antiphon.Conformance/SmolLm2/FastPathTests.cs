@@ -15,12 +15,16 @@ public sealed class FastPathTests(ITestOutputHelper output)
 {
     private static string ModelPath => SharedMaterial.Path("models", "SmolLM2-135M-Instruct.Q4_1.gguf");
 
-    [Fact]
-    public void Distributions_stay_near_and_choices_equal()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Distributions_stay_near_and_choices_equal(bool bfloat16)
     {
         RequireKernels();
-        using LoadedModel exact = ModelLoader.Load(ModelPath);
-        using LoadedModel fast = ModelLoader.Load(ModelPath, new ModelLoadOptions { Precision = MatrixPrecision.Fast });
+        using Bfloat16Copy? copy = bfloat16 ? new Bfloat16Copy(ModelPath) : null;
+        string path = copy?.Path ?? ModelPath;
+        using LoadedModel exact = ModelLoader.Load(path);
+        using LoadedModel fast = ModelLoader.Load(path, new ModelLoadOptions { Precision = MatrixPrecision.Fast });
         double divergence = 0;
         int same = 0;
         int total = 0;
