@@ -1,4 +1,5 @@
 using Antiphon.Kernels;
+using Antiphon.Kernels.MultiScale;
 using Antiphon.Models;
 
 namespace Antiphon.Benchmarks;
@@ -57,12 +58,14 @@ internal static class Check
         var truth = new double[Distinct * rows];
         var products = new double[truth.Length];
         var sums = new double[rows];
+        var steps = new double[rows];
         int rowBytes = checked((int)format.ByteCount(columns));
         Parallel.For(0, rows, row =>
         {
             float[] values = new float[columns];
             BlockDecoder.Decode(format, weights.Span.Slice(row * rowBytes, rowBytes), values);
             sums[row] = values.Sum(v => (double)Math.Abs(v));
+            steps[row] = MultiScaleKernels.Rounds(format) ? values.Chunk(32).Sum(block => block.Length * block.Max(v => (double)Math.Abs(v))) * Math.Pow(2, -11) : 0;
             for (int input = 0; input < Distinct; input++)
             {
                 double sum = 0;
@@ -79,7 +82,7 @@ internal static class Check
             }
         });
         double[] greatest = [.. inputs.Take(Distinct).Select(x => (double)x.Max(Math.Abs))];
-        return (truth, precision => [.. truth.Select((_, i) => Bound(precision, products[i], sums[i % rows], greatest[i / rows]))]);
+        return (truth, precision => [.. truth.Select((_, i) => Bound(precision, products[i], sums[i % rows], greatest[i / rows]) + (precision == MatrixPrecision.Exact ? 0 : steps[i % rows] * greatest[i / rows]))]);
     }
 
     /// <summary>Wrong results that were planted are found: a last element, one in a hundred, no number, a token that was left out.</summary>

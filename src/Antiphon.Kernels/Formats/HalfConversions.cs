@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace Antiphon.Kernels;
 
@@ -21,6 +22,17 @@ public static class HalfConversions
         }
 
         return BitConverter.UInt32BitsToSingle(bits | ((uint)(half & 0x8000) << 16));
+    }
+
+    /// <summary>The float32 of IEEE halfs in the lower halves of lanes, on any processor.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector256<float> F16ToF32(Vector256<uint> halfs)
+    {
+        // The exponent moves by a product with 2^112, which is exact for subnormal numbers too; infinities and NaN keep the greatest exponent.
+        Vector256<uint> magnitude = (halfs & Vector256.Create(0x7FFFu)) << 13;
+        Vector256<uint> number = (magnitude.AsSingle() * Vector256.Create(5.192296858534828e33f)).AsUInt32();
+        Vector256<uint> special = Vector256.GreaterThan(magnitude.AsInt32(), Vector256.Create((31 << 23) - 1)).AsUInt32() & Vector256.Create(0x7F800000u);
+        return (number | special | ((halfs & Vector256.Create(0x8000u)) << 16)).AsSingle();
     }
 
     /// <summary>The IEEE half nearest to a float32.</summary>

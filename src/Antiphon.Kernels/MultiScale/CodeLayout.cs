@@ -32,7 +32,7 @@ internal enum CodeScales
 
 /// <summary>
 /// How weights are laid out to be multiplied as integers: weight = value * scale + minimum, with a value in a signed byte and one scale for each
-/// block of 32 or 16 columns of a row. Weights that are no integers (bfloat16) become words of 12 bits, see <see cref="WordPacker"/>.
+/// block of 32 or 16 columns of a row. Weights that are no integers (floats of 16 bits) become words of 12 bits, see <see cref="WordPacker"/>.
 /// </summary>
 /// <remarks>
 /// A matrix is cut into strips of 16 rows, a strip into tiles of 32 columns, a tile into 8 groups of 4 columns. A group is a vector of 64 bytes: a
@@ -77,6 +77,7 @@ internal sealed unsafe class CodeLayout
         new(TensorFormat.IQ4_XS, 4, 0, 1, 128, CodeScales.SuperBytes, NonLinear),
         new(TensorFormat.MXFP4, 4, 0, 1, 16, CodeScales.Exponent, Float4),
         new(TensorFormat.BF16, 16, 0, 1, 0, CodeScales.FloatExponent),
+        new(TensorFormat.F16, 16, 0, 1, 0, CodeScales.FloatExponent),
     ];
 
     private CodeLayout(TensorFormat format, int lowBits, int highBits, int subBlocks, int offset, CodeScales scales, sbyte[]? table = null)

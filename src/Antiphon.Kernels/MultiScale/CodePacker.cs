@@ -53,7 +53,7 @@ internal static unsafe class CodePacker
             TensorFormat.Q6_K => &PackStrip<Q6_KReader, TTiles>,
             TensorFormat.IQ4_XS => &PackStrip<IQ4_XSReader, TTiles>,
             TensorFormat.MXFP4 => &PackStrip<MXFP4Reader, TTiles>,
-            TensorFormat.BF16 => &PackWords,
+            TensorFormat.BF16 or TensorFormat.F16 => &PackWords,
             _ => throw new NotSupportedException($"{format} has no integer codes"),
         };
 

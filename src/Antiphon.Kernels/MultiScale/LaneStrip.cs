@@ -202,16 +202,7 @@ internal readonly struct LaneStrip
     private static unsafe void StoreHalfs(byte* halfs, float* to)
     {
         (Vector256<uint> first, Vector256<uint> second) = Vector256.Widen(Vector256.Load((ushort*)halfs));
-        Widen(first).Store(to);
-        Widen(second).Store(to + 8);
-
-        static Vector256<float> Widen(Vector256<uint> half)
-        {
-            // The exponent moves by a product with 2^112, which is exact for subnormal numbers too; infinities and NaN keep the greatest exponent.
-            Vector256<uint> magnitude = (half & Vector256.Create(0x7FFFu)) << 13;
-            Vector256<uint> number = (magnitude.AsSingle() * Vector256.Create(5.192296858534828e33f)).AsUInt32();
-            Vector256<uint> special = Vector256.GreaterThan(magnitude.AsInt32(), Vector256.Create((31 << 23) - 1)).AsUInt32() & Vector256.Create(0x7F800000u);
-            return (number | special | ((half & Vector256.Create(0x8000u)) << 16)).AsSingle();
-        }
+        HalfConversions.F16ToF32(first).Store(to);
+        HalfConversions.F16ToF32(second).Store(to + 8);
     }
 }

@@ -133,8 +133,14 @@ public sealed class MultiScaleKernels : IDisposable
         }
     }
 
-    /// <summary>Whether a format's weights are integer codes, or become some without losing more than bfloat16 has anyway. Others keep to <see cref="WeightMatrix.Create"/>.</summary>
+    /// <summary>Whether a format's weights are integer codes, or become some (<see cref="Rounds"/>). Others keep to <see cref="WeightMatrix.Create"/>.</summary>
     public static bool Supports(TensorFormat format) => CodeLayout.Find(format) is not null;
+
+    /// <summary>
+    /// Whether a format's weights are floats of 16 bits, which are rounded to integers of 12 with a power of two for each 32 columns of a row:
+    /// an error of at most 2^-11 of the greatest of those 32.
+    /// </summary>
+    public static bool Rounds(TensorFormat format) => CodeLayout.Find(format) is { IsWords: true };
 
     /// <summary>Packs a matrix. The source is not needed afterwards.</summary>
     /// <param name="format">A format that <see cref="Supports"/> names.</param>

@@ -4,15 +4,16 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Antiphon.Kernels.MultiScale;
 
-/// <summary>Rewrites rows of bfloat16 as words of 12 bits with a power of two for each 32 columns of a row.</summary>
+/// <summary>Rewrites rows of 16-bit floats as words of 12 bits with a power of two for each 32 columns of a row.</summary>
 /// <remarks>
-/// The power of two is 2^-10 of the greatest magnitude's binade, so values are integers of at most 2040, and 32 products with integers of 16 bits stay below 2^31. Bfloat16 has 8 significant bits: a
-/// weight in the block's uppermost four binades loses nothing, any other at most half of that power, 2^-11 of the greatest, while rounding to bfloat16 has cost the greatest up to 2^-9 of itself.
+/// The power of two is 2^-10 of the greatest magnitude's binade, so values are integers of at most 2047, and 32 products with integers of 16 bits stay below 2^31. An error is at most half of that
+/// power, 2^-11 of the greatest. Bfloat16 has 8 significant bits, of which a weight in the block's uppermost four binades loses none; half precision has 11, which only the uppermost binade keeps.
+/// For comparison, rounding to bfloat16 may cost 2^-9 of each number, to half precision 2^-12.
 /// Blocks of less than 2^-116 have the least power there is. A block with an infinity or a NaN is infinity times zero, so its row gives NaN.
 /// </remarks>
 internal static unsafe class WordPacker
 {
-    private const int SignificantBits = 10;
+    private const int FractionBits = 10;
 
     /// <summary>Packs a strip.</summary>
     /// <param name="layout">The layout.</param>
@@ -28,6 +29,7 @@ internal static unsafe class WordPacker
         ushort* part = stackalloc ushort[CodeLayout.TileColumns];
         uint* pairs = stackalloc uint[CodeLayout.TileColumns / 2];
         byte* scales = strip;
+        bool halfs = layout.Format == TensorFormat.F16;
         for (int column = 0; column < columns; column += CodeLayout.TileColumns, scales += layout.TileScaleBytes, tile += layout.TileBytes)
         {
             byte* row = source + (sizeof(ushort) * column);
@@ -42,7 +44,7 @@ internal static unsafe class WordPacker
                     weights = part;
                 }
 
-                scales[i] = Values(weights, (short*)pairs);
+                scales[i] = Values(weights, halfs, (short*)pairs);
                 for (int pair = 0; pair < CodeLayout.TileColumns / 2; pair++)
                 {
                     ((uint*)tile)[(CodeLayout.StripRows * pair) + i] = pairs[pair];
@@ -53,32 +55,41 @@ internal static unsafe class WordPacker
 
     /// <summary>A block's values, in the order of <see cref="SplitOrder.Pairs"/>, and its exponent.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static byte Values(ushort* weights, short* values)
+    private static byte Values(ushort* weights, bool halfs, short* values)
     {
-        Vector256<ushort> first = Vector256.Load(weights);
-        Vector256<ushort> second = Vector256.Load(weights + 16);
-        int exponent = Largest(Vector256.Max(first & Vector256.Create((ushort)0x7FFF), second & Vector256.Create((ushort)0x7FFF))) >> 7;
+        (Vector256<float> a, Vector256<float> b) = Floats(weights, halfs);
+        (Vector256<float> c, Vector256<float> d) = Floats(weights + 16, halfs);
+
+        // As integers, magnitudes are in the same order, and NaN is greater than all.
+        Vector256<int> magnitudes = Vector256.Max(Vector256.Max(Magnitude(a), Magnitude(b)), Vector256.Max(Magnitude(c), Magnitude(d)));
+        int exponent = Largest(magnitudes) >> 23;
         if (exponent == 255)
         {
-            Vector256<short>.Zero.Store(values);
-            Vector256<short>.Zero.Store(values + 16);
+            Vector512<short>.Zero.Store(values);
             return 255;
         }
 
-        exponent = Math.Max(exponent - SignificantBits, 1);
+        exponent = Math.Max(exponent - FractionBits, 1);
         Vector256<float> inverse = Vector256.Create((254 - exponent) << 23).AsSingle();
-        Words(first, inverse).Store(values);
-        Words(second, inverse).Store(values + 16);
+        Words(a * inverse, b * inverse).Store(values);
+        Words(c * inverse, d * inverse).Store(values + 16);
         return (byte)exponent;
+
+        static Vector256<int> Magnitude(Vector256<float> value) => value.AsInt32() & Vector256.Create(int.MaxValue);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<short> Words(Vector256<ushort> weights, Vector256<float> inverse)
+    private static (Vector256<float> First, Vector256<float> Second) Floats(ushort* weights, bool halfs)
     {
-        (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(weights);
-        Vector256<short> words = Vector256.Narrow(Rounded((low << 16).AsSingle() * inverse), Rounded((high << 16).AsSingle() * inverse));
-        return Vector256.Shuffle(words, Vector256.Create(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15));
+        (Vector256<uint> first, Vector256<uint> second) = Vector256.Widen(Vector256.Load(weights));
+        return halfs
+            ? (HalfConversions.F16ToF32(first), HalfConversions.F16ToF32(second))
+            : ((first << 16).AsSingle(), (second << 16).AsSingle());
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<short> Words(Vector256<float> first, Vector256<float> second) =>
+        Vector256.Shuffle(Vector256.Narrow(Rounded(first), Rounded(second)), Vector256.Create(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15));
 
     // To nearest even; the instruction that converts does it too.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -86,12 +97,10 @@ internal static unsafe class WordPacker
         Avx.IsSupported ? Avx.ConvertToVector256Int32(values) : Vector256.ConvertToInt32Native(Vector256.Round(values));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static int Largest(Vector256<ushort> magnitudes)
+    private static int Largest(Vector256<int> magnitudes)
     {
-        Vector128<ushort> half = Vector128.Max(magnitudes.GetLower(), magnitudes.GetUpper());
-        half = Vector128.Max(half, (half.AsUInt64() >>> 32).AsUInt16());
-        half = Vector128.Max(half, Vector128.Shuffle(half, Vector128.Create((ushort)4, 5, 6, 7, 0, 1, 2, 3)));
-        uint pair = half.AsUInt32().ToScalar();
-        return (int)Math.Max(pair & 0xFFFF, pair >> 16);
+        Vector128<int> four = Vector128.Max(magnitudes.GetLower(), magnitudes.GetUpper());
+        four = Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
+        return Math.Max(four.ToScalar(), four.GetElement(1));
     }
 }

@@ -39,7 +39,7 @@ internal sealed unsafe class MatrixPlacement : IDisposable
                     ReadAhead(source);
                     IEnumerable<TensorFormat> formats = source.Tensors.Where(tensor => tensor.Shape.Count > 1).Select(tensor => tensor.Format);
                     rounded?.Prepare(formats);
-                    split?.Prepare(formats);
+                    split?.Prepare(formats.Where(IsSplit));
                 },
                 CancellationToken.None,
                 TaskCreationOptions.LongRunning,
@@ -58,23 +58,31 @@ internal sealed unsafe class MatrixPlacement : IDisposable
         if (precision == MatrixPrecision.Fast && PackedKernels.TryCreate(null, out PackedKernels? kernels, out _, options.Tuning))
         {
             store.Keep(kernels);
-            return new MatrixPlacement(kernels, null, team, source, options);
+
+            // Half precision loses less as integers than as bfloat16.
+            return new MatrixPlacement(kernels, source.Tensors.Any(tensor => tensor.Format == TensorFormat.F16 && tensor.Shape.Count > 1) ? Integers() : null, team, source, options);
         }
 
         if (precision != MatrixPrecision.Exact)
         {
             // Fast without bfloat16 dot products: integers are the fastest way, if there are instructions for those.
-            var split = new MultiScaleKernels(passes: precision == MatrixPrecision.Int8OnePass ? 1 : 2, tuning: options.Tuning);
-            if (precision != MatrixPrecision.Fast || split.IsGenerated)
-            {
-                store.Keep(split);
-                return new MatrixPlacement(null, split, team, source, options);
-            }
-
-            split.Dispose();
+            return new MatrixPlacement(null, Integers(), team, source, options);
         }
 
         return new MatrixPlacement(null, null, team, source, options);
+
+        MultiScaleKernels? Integers()
+        {
+            var split = new MultiScaleKernels(passes: precision == MatrixPrecision.Int8OnePass ? 1 : 2, tuning: options.Tuning);
+            if (precision == MatrixPrecision.Fast && !split.IsGenerated)
+            {
+                split.Dispose();
+                return null;
+            }
+
+            store.Keep(split);
+            return split;
+        }
     }
 
     /// <summary>Whether matrices are multiplied as they are in their file.</summary>
@@ -116,9 +124,9 @@ internal sealed unsafe class MatrixPlacement : IDisposable
             : rounded is not null && PackedKernels.Supports(format) ? queue is null
                 ? rounded.Pack(format, rows, columns, data, bytes, team)
                 : rounded.Pack(format, rows, columns, data, bytes, queue, () => Release(data, bytes))
-            : split is not null && MultiScaleKernels.Supports(format) ? queue is null
-                ? split.Pack(format, rows, columns, data, bytes, team)
-                : split.Pack(format, rows, columns, data, bytes, queue, () => Release(data, bytes))
+            : IsSplit(format) ? queue is null
+                ? split!.Pack(format, rows, columns, data, bytes, team)
+                : split!.Pack(format, rows, columns, data, bytes, queue, () => Release(data, bytes))
             : null;
         if (packed is not null && queue is null)
         {
@@ -129,6 +137,10 @@ internal sealed unsafe class MatrixPlacement : IDisposable
         progress?.Report(Math.Min(1, placedBytes / (double)Math.Max(1, allBytes)));
         return packed ?? WeightMatrix.Create(format, rows, columns, data, bytes, tuning: tuning);
     }
+
+    /// <summary>Whether weights of a format are multiplied as integers. Floats are not where activations have 8 bits: with 16 they would be as fast.</summary>
+    private bool IsSplit(TensorFormat format) =>
+        split is not null && MultiScaleKernels.Supports(format) && !(rounded is not null && PackedKernels.Supports(format)) && (split.Passes == 2 || !MultiScaleKernels.Rounds(format));
 
     /// <summary>What has been packed need not stay in memory twice.</summary>
     private void Release(byte* data, long bytes)

@@ -54,7 +54,7 @@ public enum MatrixPrecision
 
     /// <summary>
     /// The fastest way that this processor has machine code for, which is generated for it; the weights are rearranged while loading. With AVX-512 and bfloat16 dot products: weights and
-    /// activations rounded to bfloat16, sums in float32. With AVX2 but not those: as <see cref="Int8"/>. Several times
+    /// activations rounded to bfloat16, sums in float32. With AVX2 but not those, and for half precision: as <see cref="Int8"/>. Several times
     /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where neither applies (other processors, no permission to generate code, a format without packed form or
     /// integer codes, routers of experts), the exact path stays. Attention likewise: on AMX with bfloat16, else on AVX-512 with VNNI with integers
     /// (see <see cref="KvFormat.I16"/>), without soft-cap and latent vectors.
@@ -64,12 +64,12 @@ public enum MatrixPrecision
     /// <summary>
     /// Quantised weights stay the integers they are, and a row of activations becomes integers of 16 bits with one scale, in products that are exact (multi-scale dequantisation, W8A16);
     /// the weights are rearranged while loading. Reads weights about as fast as memory gives them, so it is fastest for single answers; long prompts are faster with
-    /// <see cref="Fast"/> where that rounds to bfloat16. The same bits for every batch and on every processor. Weights that are no integers (float32, half, bfloat16, formats with
-    /// code books) and routers of experts stay on the exact path.
+    /// <see cref="Fast"/> where that rounds to bfloat16. The same bits for every batch and on every processor. Weights that are floats of 16 bits become integers of 12, with a power of two
+    /// for each 32 of a row; float32, formats with code books and routers of experts stay on the exact path.
     /// </summary>
     Int8,
 
-    /// <summary><see cref="Int8"/> with activations of 8 bits in one pass (W8A8): faster for batches and much less accurate.</summary>
+    /// <summary><see cref="Int8"/> with activations of 8 bits in one pass (W8A8): faster for batches and much less accurate. Floats of 16 bits stay on the exact path.</summary>
     Int8OnePass,
 }
 

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Antiphon.Conformance.Models;
 using Antiphon.Conformance.Tokenizers;
+using Antiphon.Kernels;
 using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
 using Antiphon.Models;
@@ -16,12 +17,13 @@ public sealed class FastPathTests(ITestOutputHelper output)
     private static string ModelPath => SharedMaterial.Path("models", "SmolLM2-135M-Instruct.Q4_1.gguf");
 
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void Distributions_stay_near_and_choices_equal(bool bfloat16)
+    [InlineData(null)]
+    [InlineData(TensorFormat.BF16)]
+    [InlineData(TensorFormat.F16)]
+    public void Distributions_stay_near_and_choices_equal(TensorFormat? format)
     {
         RequireKernels();
-        using Bfloat16Copy? copy = bfloat16 ? new Bfloat16Copy(ModelPath) : null;
+        using FloatCopy? copy = format is { } floats ? new FloatCopy(ModelPath, floats) : null;
         string path = copy?.Path ?? ModelPath;
         using LoadedModel exact = ModelLoader.Load(path);
         using LoadedModel fast = ModelLoader.Load(path, new ModelLoadOptions { Precision = MatrixPrecision.Fast });

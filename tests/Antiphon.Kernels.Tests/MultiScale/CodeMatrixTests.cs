@@ -435,7 +435,7 @@ public sealed unsafe class CodeMatrixTests
             Assert.Throws<ArgumentException>(() => kernels.Pack(TensorFormat.Q8_0, 5, 32, start, bytes.Length, team));
             Assert.Throws<ArgumentException>(() => kernels.Pack(TensorFormat.Q8_0, 4, 33, start, bytes.Length, team));
             Assert.Throws<ArgumentOutOfRangeException>(() => kernels.Pack(TensorFormat.Q8_0, 4, 0, start, bytes.Length, team));
-            Assert.Throws<NotSupportedException>(() => kernels.Pack(TensorFormat.F16, 4, 4, start, bytes.Length, team));
+            Assert.Throws<NotSupportedException>(() => kernels.Pack(TensorFormat.F32, 4, 4, start, bytes.Length, team));
             x.Reset(0, 32);
             matrix.Multiply(x, null, 4, team);
             kernels.Pack(TensorFormat.Q8_0, 0, 32, start, bytes.Length, team).Multiply(x, null, 4, team);

@@ -5,8 +5,8 @@ namespace Antiphon.Kernels.Tests.MultiScale;
 
 public sealed unsafe class WordPackerTests
 {
-    /// <summary>The largest word: 255 steps of bfloat16's last digit, with three binary digits more.</summary>
-    public const int Largest = 255 * 8;
+    /// <summary>The largest word.</summary>
+    public const int Largest = 2047;
 
     public static TheoryData<KernelTier> Tiers => CodeMatrixTests.Tiers;
 
@@ -28,21 +28,23 @@ public sealed unsafe class WordPackerTests
         return rounded;
     }
 
-    [Fact]
-    public void Words_are_within_their_bound_and_those_near_the_greatest_exact()
+    [Theory]
+    [InlineData(TensorFormat.BF16)]
+    [InlineData(TensorFormat.F16)]
+    public void Words_are_within_their_bound_and_those_near_the_greatest_exact(TensorFormat format)
     {
         Random random = new(3);
         for (int round = 0; round < 200; round++)
         {
             int columns = random.Next(1, 100);
-            float size = MathF.ScaleB(1, random.Next(-100, 100));
-            float[] row = [.. Enumerable.Range(0, columns).Select(_ => BFloat(((random.NextSingle() * 2) - 1) * MathF.ScaleB(size, -random.Next(8))))];
-            float[] words = Decode(row);
+            float size = MathF.ScaleB(1, format == TensorFormat.F16 ? random.Next(-12, 15) : random.Next(-100, 100));
+            float[] row = [.. Enumerable.Range(0, columns).Select(_ => Nearest(format, ((random.NextSingle() * 2) - 1) * MathF.ScaleB(size, -random.Next(8))))];
+            float[] words = Decode(format, row);
             Assert.Equal(Rounded(row), words);
             for (int i = 0; i < columns; i++)
             {
                 float largest = row[(i / 32 * 32)..Math.Min(columns, (i / 32 * 32) + 32)].Max(MathF.Abs);
-                float bound = MathF.Abs(row[i]) >= MathF.ScaleB(1, MathF.ILogB(largest) - 3) ? 0 : largest / 2048;
+                float bound = MathF.Abs(row[i]) >= MathF.ScaleB(1, MathF.ILogB(largest) - (format == TensorFormat.F16 ? 0 : 3)) ? 0 : largest / 2048;
                 Assert.InRange(MathF.Abs(words[i] - row[i]), 0, bound);
             }
         }
@@ -55,8 +57,19 @@ public sealed unsafe class WordPackerTests
     [InlineData(0f)]
     public void Words_of_any_size_are_as_they_should_be(float size)
     {
-        float[] row = [.. Enumerable.Range(0, 64).Select(i => BFloat(size / 33 * (i - 31)))];
-        Assert.Equal(Rounded(row), Decode(row));
+        float[] row = [.. Enumerable.Range(0, 64).Select(i => Nearest(TensorFormat.BF16, size / 33 * (i - 31)))];
+        Assert.Equal(Rounded(row), Decode(TensorFormat.BF16, row));
+    }
+
+    /// <summary>Subnormal numbers of half precision, and its greatest.</summary>
+    [Fact]
+    public void Halfs_of_any_size_are_as_they_should_be()
+    {
+        foreach (float size in new[] { 6e-8f, 1e-6f, 6e-5f, 65504f })
+        {
+            float[] row = [.. Enumerable.Range(0, 64).Select(i => Nearest(TensorFormat.F16, size / 32 * (i - 32)))];
+            Assert.Equal(Rounded(row), Decode(TensorFormat.F16, row));
+        }
     }
 
     [Theory]
@@ -108,7 +121,7 @@ public sealed unsafe class WordPackerTests
         using ComputeTeam team = new(1);
         using MultiScaleKernels kernels = new();
         using Activations x = new();
-        float[] weights = [.. Enumerable.Range(0, Rows * Columns).Select(_ => BFloat(Normal(random)))];
+        float[] weights = [.. Enumerable.Range(0, Rows * Columns).Select(_ => Nearest(TensorFormat.BF16, Normal(random)))];
         byte[] bytes = new byte[2 * weights.Length];
         for (int i = 0; i < weights.Length; i++)
         {
@@ -141,7 +154,7 @@ public sealed unsafe class WordPackerTests
                 for (int column = 0; column < Columns; column++)
                 {
                     exact += (double)weights[(row * Columns) + column] * x.Row(token)[column];
-                    activations += (double)weights[(row * Columns) + column] * BFloat(x.Row(token)[column]);
+                    activations += (double)weights[(row * Columns) + column] * Nearest(TensorFormat.BF16, x.Row(token)[column]);
                 }
 
                 words += Math.Pow(y[(token * Rows) + row] - exact, 2);
@@ -152,12 +165,12 @@ public sealed unsafe class WordPackerTests
         Assert.InRange(Math.Sqrt(words / rounded), 0, 0.25);
     }
 
-    private static float[] Decode(float[] row)
+    private static float[] Decode(TensorFormat format, float[] row)
     {
         byte[] bytes = new byte[2 * row.Length];
         for (int i = 0; i < row.Length; i++)
         {
-            Store(bytes, i, row[i]);
+            BitConverter.TryWriteBytes(bytes.AsSpan(2 * i), format == TensorFormat.F16 ? HalfConversions.F32ToF16(row[i]) : HalfConversions.F32ToBF16(row[i]));
         }
 
         using ComputeTeam team = new(1);
@@ -165,15 +178,16 @@ public sealed unsafe class WordPackerTests
         float[] values = new float[row.Length];
         fixed (byte* data = bytes)
         {
-            kernels.Pack(TensorFormat.BF16, 1, row.Length, data, bytes.Length, team).DecodeRow(0, values);
+            kernels.Pack(format, 1, row.Length, data, bytes.Length, team).DecodeRow(0, values);
         }
 
         return values;
     }
 
-    private static void Store(byte[] bytes, int index, float value) => BitConverter.TryWriteBytes(bytes.AsSpan(2 * index), (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16));
+    private static void Store(byte[] bytes, int index, float value) => BitConverter.TryWriteBytes(bytes.AsSpan(2 * index), HalfConversions.F32ToBF16(value));
 
-    private static float BFloat(float value) => float.IsFinite(value) ? BitConverter.UInt32BitsToSingle((BitConverter.SingleToUInt32Bits(value) + 0x7FFF) & 0xFFFF0000) : value;
+    private static float Nearest(TensorFormat format, float value) =>
+        format == TensorFormat.F16 ? HalfConversions.F16ToF32(HalfConversions.F32ToF16(value)) : HalfConversions.BF16ToF32(HalfConversions.F32ToBF16(value));
 
     private static float Normal(Random random) => (float)(Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()));
 }

@@ -3,10 +3,10 @@ using Antiphon.Models;
 
 namespace Antiphon.Conformance.SmolLm2;
 
-/// <summary>A file with a model's matrices rounded to bfloat16, until it is disposed.</summary>
-internal sealed class Bfloat16Copy : IDisposable
+/// <summary>A file with a model's matrices as floats of 16 bits, until it is disposed.</summary>
+internal sealed class FloatCopy : IDisposable
 {
-    public Bfloat16Copy(string path)
+    public FloatCopy(string path, TensorFormat format)
     {
         Path = System.IO.Path.GetTempFileName();
         using GgufFile file = GgufFile.Open(path);
@@ -19,12 +19,12 @@ internal sealed class Bfloat16Copy : IDisposable
 
         foreach (TensorView tensor in file.Tensors)
         {
-            writer.AddTensor(tensor.Name, IsMatrix(tensor) ? TensorFormat.BF16 : tensor.Format, tensor.Shape);
+            writer.AddTensor(tensor.Name, IsMatrix(tensor) ? format : tensor.Format, tensor.Shape);
         }
 
         foreach (TensorView tensor in file.Tensors)
         {
-            writer.Write(IsMatrix(tensor) ? Round(tensor) : tensor.Bytes);
+            writer.Write(IsMatrix(tensor) ? Round(tensor, format) : tensor.Bytes);
         }
 
         writer.Finish();
@@ -36,15 +36,14 @@ internal sealed class Bfloat16Copy : IDisposable
 
     private static bool IsMatrix(TensorView tensor) => tensor.Shape.Count > 1;
 
-    private static byte[] Round(TensorView tensor)
+    private static byte[] Round(TensorView tensor, TensorFormat format)
     {
         float[] values = new float[tensor.ElementCount];
         BlockDecoder.Decode(tensor.Format, tensor.Bytes, values);
         byte[] bytes = new byte[2 * values.Length];
         for (int i = 0; i < values.Length; i++)
         {
-            uint bits = BitConverter.SingleToUInt32Bits(values[i]);
-            BitConverter.TryWriteBytes(bytes.AsSpan(2 * i), (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16));
+            BitConverter.TryWriteBytes(bytes.AsSpan(2 * i), format == TensorFormat.F16 ? HalfConversions.F32ToF16(values[i]) : HalfConversions.F32ToBF16(values[i]));
         }
 
         return bytes;
