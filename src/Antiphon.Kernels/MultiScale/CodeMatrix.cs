@@ -11,6 +11,9 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
     private const long SmallestChunk = 32 << 10;
 
+    // Packed strips that groups of tokens share.
+    private const long StripPanel = 320 << 10;
+
     private readonly MultiScaleKernels kernels;
     private readonly CodeLayout layout;
     private readonly PackedStrips strips;
@@ -385,14 +388,14 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         private readonly GeneratedCode Pairs(int tokens) => Kind == ProductKind.PairStrips ? Kernels.PairStrip(Layout, tokens) : Kernels.PairPanel(Layout, tokens);
 
-        /// <summary>A few strips at a time. A second group meets them in the cache.</summary>
+        /// <summary>All strips at once for one group; else as many as further groups still meet in the cache.</summary>
         private readonly void RunStrips(byte* weights, int strips, float* output, int stride, byte* scratch)
         {
             int count;
             for (int strip = 0; strip < strips; strip += count, weights += count * StripBytes, output += count * CodeLayout.StripRows)
             {
                 count = BlockProducts.Together(strips - strip, out int together);
-                count = Groups == 1 ? count : together;
+                count = Groups == 1 ? count : Math.Min(count, together * (int)Math.Max(1, StripPanel / (together * StripBytes)));
                 for (int group = 0; group < Groups; group++)
                 {
                     bool last = group == Groups - 1;

@@ -17,6 +17,9 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
         0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62,
     ];
 
+    /// <summary>Of every four words the first, the third, the second, the fourth: the same in all quarters.</summary>
+    private static Vector512<byte> PairOrder => Vector512.Create(0x0706_0302_0504_0100UL, 0x0F0E_0B0A_0D0C_0908UL, 0x0706_0302_0504_0100UL, 0x0F0E_0B0A_0D0C_0908UL, 0x0706_0302_0504_0100UL, 0x0F0E_0B0A_0D0C_0908UL, 0x0706_0302_0504_0100UL, 0x0F0E_0B0A_0D0C_0908UL).AsByte();
+
     private NativeBuffer<byte> buffer = new(0);
     private bool prepared;
     private SplitOrder order;
@@ -181,14 +184,7 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
         Vector512<int> first = Rounded((Vector512.Load(x) & keep) * lift * inverse);
         Vector512<int> second = whole ? Rounded((Vector512.Load(x + 16) & keep) * lift * inverse) : Vector512<int>.Zero;
 
-        // Both sums at once: one in the lower half, one in the upper.
-        Vector512<int> halves = Vector512.Create(first.GetLower() + first.GetUpper(), second.GetLower() + second.GetUpper());
-        halves += Vector512.Shuffle(halves, Vector512.Create(4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-        halves += Vector512.Shuffle(halves, Vector512.Create(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-        halves += Vector512.Shuffle(halves, Vector512.Create(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-        sums16[0] = -halves.ToScalar();
-        sums16[1] = -halves.GetUpper().ToScalar();
-        *sums32 = sums16[0] + sums16[1];
+        StoreSums(first, second, sums16, sums32);
         Vector512<short> both = Vector512.Narrow(first, second);
         if (passes == 1)
         {
@@ -222,10 +218,47 @@ internal sealed unsafe class SplitInput : IInputForm, IDisposable
             Avx512F.IsSupported ? Avx512F.ConvertToVector512Int32(values) : Vector512.ConvertToInt32Native(Vector512.Round(values));
     }
 
+    /// <summary>Minus the sums of both halves of a tile, and of all of it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StoreSums(Vector512<int> first, Vector512<int> second, int* sums16, int* sums32)
+    {
+        // Both sums at once: one in the lower half, one in the upper.
+        Vector512<int> halves = Vector512.Create(first.GetLower() + first.GetUpper(), second.GetLower() + second.GetUpper());
+        halves += Vector512.Shuffle(halves, Vector512.Create(4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+        halves += Vector512.Shuffle(halves, Vector512.Create(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+        halves += Vector512.Shuffle(halves, Vector512.Create(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+        sums16[0] = -halves.ToScalar();
+        sums16[1] = -halves.GetUpper().ToScalar();
+        *sums32 = sums16[0] + sums16[1];
+    }
+
+    /// <summary>The integers of <see cref="SplitOrder.Pairs"/> of a whole tile, and their sums.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void SplitPairs(float* x, in RowScale scale, byte* integers, int* sums16, int* sums32)
+    {
+        Vector512<float> lift = Vector512.Create(scale.Lift);
+        Vector512<float> inverse = Vector512.Create(scale.Inverse);
+        Vector512<float> keep = Vector512.Create(scale.Inverse == 0 ? 0 : -1).AsSingle();
+        Vector512<int> first = Avx512F.ConvertToVector512Int32((Vector512.Load(x) & keep) * lift * inverse);
+        Vector512<int> second = Avx512F.ConvertToVector512Int32((Vector512.Load(x + 16) & keep) * lift * inverse);
+        StoreSums(first, second, sums16, sums32);
+
+        // Packing takes quarters of both in turns, four columns each.
+        Vector512<short> turns = Avx512BW.PackSignedSaturate(first, second);
+        Vector512<long> columns = Avx512F.PermuteVar8x64(turns.AsInt64(), Vector512.Create(0, 2, 4, 6, 1, 3, 5, 7));
+        Avx512BW.Shuffle(columns.AsByte(), PairOrder).Store(integers);
+    }
+
     /// <summary>The integers of <see cref="SplitOrder.Pairs"/> and their sums, in vectors that processors without AVX-512 have.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void SplitPairs(float* x, bool whole, in RowScale scale, byte* integers, int* sums16, int* sums32)
     {
+        if (Avx512BW.IsSupported && whole)
+        {
+            SplitPairs(x, scale, integers, sums16, sums32);
+            return;
+        }
+
         Vector256<float> lift = Vector256.Create(scale.Lift);
         Vector256<float> inverse = Vector256.Create(scale.Inverse);
         Vector256<float> keep = Vector256.Create(scale.Inverse == 0 ? 0 : -1).AsSingle();
