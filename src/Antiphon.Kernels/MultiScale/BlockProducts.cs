@@ -15,7 +15,7 @@ namespace Antiphon.Kernels.MultiScale;
 ///
 /// What is fetched into the cache meanwhile is fetched a line at a time: many lines at once wait for the fill buffers, and the products behind them with them.
 /// </remarks>
-internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, int strips, int passes)
+internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, int strips, int passes, bool asWords)
 {
     /// <summary>Strips that are multiplied at a time.</summary>
     public const int MaxStrips = 3;
@@ -69,13 +69,13 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
     public void Emit(int tokens, IReadOnlyList<AssemblerMemoryOperand> ahead)
     {
         fetches = ahead;
-        broadcasts = CodeLayout.Groups * (layout.IsWords ? 2 : passes) * tokens;
+        broadcasts = CodeLayout.Groups * (asWords ? 2 : passes) * tokens;
         (broadcastsDone, fetchesDone) = (0, 0);
         for (int block = 0; block < layout.SubBlocks; block++)
         {
-            if (layout.IsWords)
+            if (asWords)
             {
-                EmitPairs(tokens);
+                EmitPairs(block, tokens);
             }
             else
             {
@@ -228,9 +228,10 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
         }
     }
 
-    private void EmitPairs(int tokens)
+    private void EmitPairs(int block, int tokens)
     {
-        for (int pair = 0; pair < 2 * CodeLayout.Groups; pair++)
+        int pairs = 2 * CodeLayout.Groups / layout.SubBlocks;
+        for (int pair = block * pairs; pair < (block + 1) * pairs; pair++)
         {
             for (int strip = 0; strip < strips; strip++)
             {
@@ -242,7 +243,7 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
                 code.vpbroadcastd(Integers(token), __dword_ptr[Input + ((64 * token) + (4 * pair))]);
                 for (int strip = 0; strip < strips; strip++)
                 {
-                    if (pair == 0)
+                    if (pair == block * pairs)
                     {
                         code.vpmaddwd(Total(strip, token), Integers(token), Weights(strip));
                     }

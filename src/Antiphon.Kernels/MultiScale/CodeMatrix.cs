@@ -113,7 +113,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     {
         // Whatever plan is chosen later, the plans for a number of tokens mostly read the same order; where not, the input is split once more.
         ProductPlan plan = ProductPlan.For(kernels, layout, ProductPlan.Class(x.Rows))[0];
-        x.Split.Begin(x, plan.Order, kernels.Passes, Digits(plan));
+        x.Split.Begin(x, plan.Order(kernels.Passes), kernels.Passes, Digits(plan));
         return x.Split;
     }
 
@@ -146,7 +146,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             return;
         }
 
-        x.Split.Prepare(x, plan.Order, kernels.Passes, Digits(plan), team);
+        x.Split.Prepare(x, plan.Order(kernels.Passes), kernels.Passes, Digits(plan), team);
         long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {
@@ -175,8 +175,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 break;
             case ProductKind.Panels:
                 work.Unpack = kernels.Unpack(layout);
-                work.Kernel = kernels.Panel(layout, BlockProducts.MaxStrips, BlockProducts.MaxTokens);
-                work.LastKernel = kernels.Panel(layout, BlockProducts.MaxStrips, ((work.Tokens - 1) % BlockProducts.MaxTokens) + 1);
+                work.LastKernel = kernels.Panel(layout, BlockProducts.MaxStrips, work.LastTokens);
+                work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Panel(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
                 break;
             case ProductKind.Strips or ProductKind.WordStrips:
                 work.LastKernel = kernels.Strip(layout, BlockProducts.MaxStrips, work.LastTokens);
@@ -252,7 +252,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         private readonly long UnpackedBytes => Kind == ProductKind.PairPanels
             ? (new LaneStrip(Layout, Columns).ByteCount + 63) & ~63L
-            : new UnpackedStrip(Layout, Columns, Kind == ProductKind.Panels).ByteCount;
+            : new UnpackedStrip(Layout, Columns, Kernels.Unpacked).ByteCount;
 
         /// <summary>Tokens that the kernel for pairs multiplies at a time.</summary>
         private readonly int PairTokens => Kind == ProductKind.PairStrips ? PairStripKernel.MaxTokens : PairPanelKernel.MaxTokens;
@@ -419,30 +419,19 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 Unpack!.Run(&arguments);
                 weights += count * StripBytes;
                 byte* ahead = weights;
-                for (int first = 0; first < Tokens; first += BlockProducts.MaxTokens)
+                for (int group = 0; group < Groups; group++)
                 {
-                    int tokens = Math.Min(BlockProducts.MaxTokens, Tokens - first);
-                    int group = first / SplitForm.GroupTokens;
-                    int skip = first % SplitForm.GroupTokens;
-                    arguments = Arguments(group, unpacked, count, output + ((long)first * stride), stride);
+                    bool last = group == Groups - 1;
+                    arguments = Arguments(group, unpacked, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
                     arguments.StripBytes = (nint)UnpackedBytes;
                     arguments.Scratch = scratch;
                     arguments.Ahead = ahead;
                     arguments.AheadEnd = (byte*)Math.Min((nuint)aheadEnd, (nuint)(weights + (Panel * StripBytes)));
-                    arguments.InputStep = Form(group).StepBytes;
-                    arguments.SumsStep = arguments.InputStep / 16 * Layout.SubBlocks;
-                    arguments.DigitsStep = arguments.InputStep / 2 * Layout.SubBlocks;
-                    arguments.Input += 64 * skip;
-                    arguments.Sums += 4 * Layout.SubBlocks * skip;
-                    arguments.Digits += 32 * Layout.SubBlocks * skip;
-                    arguments.Factors += 8 * skip;
                     for (int left = count; left > 0;)
                     {
                         arguments.Strips = BlockProducts.Together(left, out int together);
                         left -= (int)arguments.Strips;
-                        GeneratedCode kernel = together == BlockProducts.MaxStrips
-                            ? (tokens == BlockProducts.MaxTokens ? Kernel : LastKernel)!
-                            : Kernels.Panel(Layout, together, tokens);
+                        GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : Kernels.Panel(Layout, together, Form(group).Tokens);
                         kernel.Run(&arguments);
                     }
 

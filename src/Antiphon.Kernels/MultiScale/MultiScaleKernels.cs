@@ -40,7 +40,7 @@ public sealed class MultiScaleKernels : IDisposable
         dot = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
         tile = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
         strip = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * StripKernel.MaxTokens];
-        panel = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * BlockProducts.MaxTokens];
+        panel = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * PanelKernel.MaxTokens];
         unpack = new GeneratedCode?[CodeLayout.Layouts.Length];
         pairStrip = new GeneratedCode?[CodeLayout.Layouts.Length * PairStripKernel.MaxTokens];
         pairPanel = new GeneratedCode?[CodeLayout.Layouts.Length * PairPanelKernel.MaxTokens];
@@ -99,7 +99,7 @@ public sealed class MultiScaleKernels : IDisposable
                 }
 
                 AddStrips("multiply integers", format, StripKernel.MaxTokens, "", strip, i);
-                AddStrips("multiply unpacked integers", format, BlockProducts.MaxTokens, " at a time", panel, i);
+                AddStrips("multiply unpacked integers", format, PanelKernel.MaxTokens, " at a time", panel, i);
                 Add("unpack integers", format, "any", unpack[i]);
                 AddPairs("multiply integers", format, pairStrip, i, PairStripKernel.MaxTokens);
                 AddPairs("multiply unpacked integers", format, pairPanel, i, PairPanelKernel.MaxTokens);
@@ -212,7 +212,7 @@ public sealed class MultiScaleKernels : IDisposable
             else
             {
                 Strip(layout, BlockProducts.MaxStrips, 1);
-                Panel(layout, BlockProducts.MaxStrips, BlockProducts.MaxTokens);
+                Panel(layout, BlockProducts.MaxStrips, PanelKernel.MaxTokens);
             }
 
             if (!HasTiles || !layout.IsPlain)
@@ -245,10 +245,16 @@ public sealed class MultiScaleKernels : IDisposable
         (layout, tokens, Passes),
         static of => TileKernel.Generate(of.layout, of.tokens, of.Passes));
 
+    /// <summary>
+    /// What values are unpacked to for prompts. Without AMX, words make the two passes of 16-bit activations one of pairs of them, with fewer instructions besides the products; a single pass
+    /// of bytes multiplies twice as many.
+    /// </summary>
+    internal UnpackedValues Unpacked => HasTiles ? UnpackedValues.Bytes : Passes == 1 ? UnpackedValues.BytesWithStarts : UnpackedValues.Words;
+
     internal GeneratedCode Unpack(CodeLayout layout) => shelf.Get(
         ref unpack[CodeLayout.Layouts.IndexOf(layout)],
-        (layout, starts: !HasTiles),
-        static of => UnpackKernel.Generate(of.layout, of.starts));
+        (layout, Unpacked),
+        static of => UnpackKernel.Generate(of.layout, of.Unpacked));
 
     internal GeneratedCode Strip(CodeLayout layout, int strips, int tokens) => shelf.Get(
         ref strip[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * StripKernel.MaxTokens) + tokens - 1],
@@ -256,7 +262,7 @@ public sealed class MultiScaleKernels : IDisposable
         static of => StripKernel.Generate(of.layout, of.strips, of.tokens, of.Passes, of.UsesBitMatrices));
 
     internal GeneratedCode Panel(CodeLayout layout, int strips, int tokens) => shelf.Get(
-        ref panel[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * BlockProducts.MaxTokens) + tokens - 1],
+        ref panel[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * PanelKernel.MaxTokens) + tokens - 1],
         (layout, strips, tokens, Passes),
         static of => PanelKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
 

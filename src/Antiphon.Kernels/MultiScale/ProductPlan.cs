@@ -38,9 +38,9 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     private static readonly ProductPlan[] PairStripsFirst = [new(ProductKind.PairStrips), .. Sized(ProductKind.PairPanels, 256, 64)];
     private static readonly ProductPlan[] PairPanelsFirst = [.. Sized(ProductKind.PairPanels, 256, 64, 128, 512), new(ProductKind.PairStrips)];
     private static readonly ProductPlan[] StripsFirst = [new(ProductKind.Strips), new(ProductKind.Dot)];
-    private static readonly ProductPlan[] StripsBeforePanels = [new(ProductKind.Strips), .. Sized(ProductKind.Panels, 512, 256)];
+    private static readonly ProductPlan[] OnlyStrips = [new(ProductKind.Strips)];
     private static readonly ProductPlan[] OnlyWordStrips = [new(ProductKind.WordStrips)];
-    private static readonly ProductPlan[] PanelsFirst = [.. Sized(ProductKind.Panels, 512, 128, 256, 768, 1024), new(ProductKind.Strips)];
+    private static readonly ProductPlan[] OnlyPanels = [.. Sized(ProductKind.Panels, 512, 128, 256, 768, 1024)];
     private static readonly ProductPlan[] DotBeforeTiles = [new(ProductKind.Dot), new(ProductKind.Tiles, 8)];
     private static readonly ProductPlan[] TilesFirst = [new(ProductKind.Tiles, 8), new(ProductKind.Dot)];
     private static readonly ProductPlan[] OnlyTiles = [.. Sized(ProductKind.Tiles, 8, 4, 16)];
@@ -64,13 +64,15 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
         (_, true, 5) => TilesFirst,
         (_, true, _) => OnlyTiles,
         (_, _, <= 5) => StripsFirst,
-        (_, _, 6) => StripsBeforePanels,
-        _ => PanelsFirst,
+        (_, _, 6) => OnlyStrips,
+        _ => OnlyPanels,
     };
 
     /// <summary>The order of split activations that the kernel reads.</summary>
-    public SplitOrder Order => Kind switch
+    /// <param name="passes">1 or 2.</param>
+    public SplitOrder Order(int passes) => Kind switch
     {
+        ProductKind.Panels when passes == 2 => SplitOrder.Pairs,
         ProductKind.Lanes or ProductKind.PairStrips or ProductKind.PairPanels or ProductKind.WordStrips => SplitOrder.Pairs,
         ProductKind.Strips or ProductKind.Panels => SplitOrder.Unsigned,
         _ => SplitOrder.Bytes,

@@ -63,7 +63,7 @@ internal static class StripKernel
         int part = (tokens + parts - 1) / parts;
         bool isStored = layout.IsPlain || layout.IsWords;
         int scaleBytes = layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles);
-        BlockProducts products = new(kernel, layout, strips, passes)
+        BlockProducts products = new(kernel, layout, strips, passes, layout.IsWords)
         {
             Values = (strip, group) => isStored ? AtStrip(strip, codes, 64 * group)
                 : __zmmword_ptr[scratch + (ValuesAt + (UnpackedStrip.TileBytes * strip) + (64 * group))],

@@ -22,9 +22,11 @@ internal static class UnpackKernel
 
     /// <summary>Generates the kernel.</summary>
     /// <param name="layout">The layout.</param>
-    /// <param name="starts">Whether to write the starts of sums.</param>
-    public static GeneratedCode Generate(CodeLayout layout, bool starts)
+    /// <param name="form">What the values are to be.</param>
+    public static GeneratedCode Generate(CodeLayout layout, UnpackedValues form)
     {
+        bool starts = form == UnpackedValues.BytesWithStarts;
+        bool words = form == UnpackedValues.Words;
         KernelAssembler kernel = new();
         Assembler code = kernel.Code;
         AssemblerRegister64 scales = kernel.Take();
@@ -49,9 +51,9 @@ internal static class UnpackKernel
         code.mov(values, kernel.Argument(CodeArguments.OutputField));
         code.mov(steps, kernel.Argument(CodeArguments.StepsField));
 
-        // Values take 512 bytes a tile, then come the scales, 64 bytes a block, the starts likewise, then the minimums.
+        // Values take 512 bytes a tile, words twice as many, then come the scales, 64 bytes a block, the starts likewise, then the minimums.
         code.mov(scalesTo, steps);
-        code.shl(scalesTo, 9);
+        code.shl(scalesTo, (byte)(words ? 10 : 9));
         code.add(scalesTo, values);
         code.mov(minimumsTo, steps);
         code.shl(minimumsTo, (byte)(5 + layout.SubBlocks));
@@ -100,7 +102,7 @@ internal static class UnpackKernel
 
         EmitValues();
         code.add(codes, layout.TileBytes);
-        code.add(values, UnpackedStrip.TileBytes);
+        code.add(values, words ? 2 * UnpackedStrip.TileBytes : UnpackedStrip.TileBytes);
         code.dec(steps);
         code.jnz(nextTile);
         code.mov(values, kernel.Argument(CodeArguments.OutputStrideField));
@@ -131,7 +133,19 @@ internal static class UnpackKernel
                     code.vpsubb(Code(group), Code(group), Offset);
                 }
 
-                code.vmovdqu64(__zmmword_ptr[values + (64 * group)], Code(group));
+                if (words)
+                {
+                    // First and third column, then second and fourth.
+                    code.vpsllw(Other, Code(group), 8);
+                    code.vpsraw(Code(group), Code(group), 8);
+                    code.vpsraw(Other, Other, 8);
+                    code.vmovdqu64(__zmmword_ptr[values + (128 * group)], Other);
+                    code.vmovdqu64(__zmmword_ptr[values + ((128 * group) + 64)], Code(group));
+                }
+                else
+                {
+                    code.vmovdqu64(__zmmword_ptr[values + (64 * group)], Code(group));
+                }
             }
 
             for (int block = 0; block < layout.SubBlocks && starts; block++)

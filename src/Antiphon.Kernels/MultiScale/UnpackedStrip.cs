@@ -1,24 +1,37 @@
 namespace Antiphon.Kernels.MultiScale;
 
+/// <summary>What the values of an unpacked strip are.</summary>
+internal enum UnpackedValues
+{
+    /// <summary>Signed bytes in groups of four columns (see <see cref="CodeLayout"/>), for AMX.</summary>
+    Bytes,
+
+    /// <summary>As <see cref="Bytes"/>, with the start of each block's sums, -128 times the sum of its values: for kernels that take unsigned activations.</summary>
+    BytesWithStarts,
+
+    /// <summary>Words in pairs of columns, as those of formats that are stored so.</summary>
+    Words,
+}
+
 /// <summary>
-/// Where the parts of an unpacked strip lie: the values of every tile, as signed bytes in groups (see <see cref="CodeLayout"/>); the scales of its blocks,
-/// vectors of 16 floats; for kernels that take unsigned activations the start of each block's sums, -128 times the sum of its values; and where there are minimums, for every tile a vector of 16 floats, or for every super-block such a vector and the multiples
+/// Where the parts of an unpacked strip lie: the values of every tile; the scales of its blocks,
+/// vectors of 16 floats; the starts of sums, where there are some; and where there are minimums, for every tile a vector of 16 floats, or for every super-block such a vector and the multiples
 /// of its blocks as bytes, four blocks in the dwords of each vector.
 /// </summary>
 internal readonly struct UnpackedStrip
 {
-    /// <summary>Bytes of a tile's values.</summary>
+    /// <summary>Bytes of a tile's values, where they are bytes.</summary>
     public const int TileBytes = CodeLayout.StripRows * CodeLayout.TileColumns;
 
     /// <summary>The parts of a strip.</summary>
     /// <param name="layout">The layout.</param>
     /// <param name="columns">Columns of the matrix.</param>
-    /// <param name="hasStarts">Whether the strip has the starts of sums.</param>
-    public UnpackedStrip(CodeLayout layout, int columns, bool hasStarts = false)
+    /// <param name="values">What its values are.</param>
+    public UnpackedStrip(CodeLayout layout, int columns, UnpackedValues values)
     {
         long steps = CodeLayout.Steps(columns);
-        ScalesAt = steps * TileBytes;
-        MinimumsAt = ScalesAt + (64 * layout.SubBlocks * steps * (hasStarts ? 2 : 1));
+        ScalesAt = steps * (values == UnpackedValues.Words ? 2 * TileBytes : TileBytes);
+        MinimumsAt = ScalesAt + (64 * layout.SubBlocks * steps * (values == UnpackedValues.BytesWithStarts ? 2 : 1));
         MinimumBytes = layout.Scales == CodeScales.HalfWithMinimum ? 64 : layout.HasSuperMinimum ? 64 + (128 * layout.SubBlocks) : 0;
         ByteCount = MinimumsAt + (MinimumBytes * (layout.HasSuperMinimum ? (steps + CodeLayout.SuperTiles - 1) / CodeLayout.SuperTiles : steps));
     }
