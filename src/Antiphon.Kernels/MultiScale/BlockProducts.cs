@@ -15,7 +15,7 @@ namespace Antiphon.Kernels.MultiScale;
 ///
 /// What is fetched into the cache meanwhile is fetched a line at a time: many lines at once wait for the fill buffers, and the products behind them with them.
 /// </remarks>
-internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, int strips, int passes, bool asWords)
+internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, int strips, int passes, bool words)
 {
     /// <summary>Strips that are multiplied at a time.</summary>
     public const int MaxStrips = 3;
@@ -69,11 +69,11 @@ internal sealed class BlockProducts(KernelAssembler kernel, CodeLayout layout, i
     public void Emit(int tokens, IReadOnlyList<AssemblerMemoryOperand> ahead)
     {
         fetches = ahead;
-        broadcasts = CodeLayout.Groups * (asWords ? 2 : passes) * tokens;
+        broadcasts = CodeLayout.Groups * (words ? 2 : passes) * tokens;
         (broadcastsDone, fetchesDone) = (0, 0);
         for (int block = 0; block < layout.SubBlocks; block++)
         {
-            if (asWords)
+            if (words)
             {
                 EmitPairs(block, tokens);
             }

@@ -179,8 +179,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Panel(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
                 break;
             case ProductKind.Strips or ProductKind.WordStrips:
-                work.LastKernel = kernels.Strip(layout, BlockProducts.MaxStrips, work.LastTokens);
-                work.Kernel = work.Groups == 1 ? work.LastKernel : kernels.Strip(layout, BlockProducts.MaxStrips, SplitForm.GroupTokens);
+                work.LastKernel = work.StripKernelOf(BlockProducts.MaxStrips, work.LastTokens);
+                work.Kernel = work.Groups == 1 ? work.LastKernel : work.StripKernelOf(BlockProducts.MaxStrips, SplitForm.GroupTokens);
                 break;
             case ProductKind.Dot:
                 work.Kernel = kernels.Dot(layout, work.Tokens);
@@ -388,6 +388,8 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
         private readonly GeneratedCode Pairs(int tokens) => Kind == ProductKind.PairStrips ? Kernels.PairStrip(Layout, tokens) : Kernels.PairPanel(Layout, tokens);
 
+        public readonly GeneratedCode StripKernelOf(int strips, int tokens) => Kernels.Strip(Layout, strips, tokens, words: Kind == ProductKind.WordStrips);
+
         /// <summary>All strips at once for one group; else as many as further groups still meet in the cache.</summary>
         private readonly void RunStrips(byte* weights, int strips, float* output, int stride, byte* scratch)
         {
@@ -401,7 +403,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                     bool last = group == Groups - 1;
                     CodeArguments arguments = Arguments(group, weights, count, output + ((long)group * SplitForm.GroupTokens * stride), stride);
                     arguments.Scratch = scratch;
-                    GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : Kernels.Strip(Layout, together, Form(group).Tokens);
+                    GeneratedCode kernel = together == BlockProducts.MaxStrips ? (last ? LastKernel : Kernel)! : StripKernelOf(together, Form(group).Tokens);
                     kernel.Run(&arguments);
                 }
             }

@@ -178,6 +178,23 @@ internal static class CodeUnpacking
         }
     }
 
+    /// <summary>Emits code that stores signed bytes as words: of each group first and third column, then second and fourth (<see cref="SplitOrder.Pairs"/>).</summary>
+    /// <param name="code">Where to.</param>
+    /// <param name="register">The register of a group, which is overwritten.</param>
+    /// <param name="temporary">A register to use.</param>
+    /// <param name="to">Where a vector of words goes.</param>
+    public static void EmitWords(Assembler code, Func<int, AssemblerRegisterZMM> register, AssemblerRegisterZMM temporary, Func<int, AssemblerMemoryOperand> to)
+    {
+        for (int group = 0; group < CodeLayout.Groups; group++)
+        {
+            code.vpsllw(temporary, register(group), 8);
+            code.vpsraw(register(group), register(group), 8);
+            code.vpsraw(temporary, temporary, 8);
+            code.vmovdqu64(to(2 * group), temporary);
+            code.vmovdqu64(to((2 * group) + 1), register(group));
+        }
+    }
+
     /// <summary>The matrix that brings a field to its place in the code: for each bit of the result, from the highest on, the bit that it is.</summary>
     /// <remarks>An offset is half the codes there are: a code minus that is the code with its highest bit inverted, and all bits above the same as that.</remarks>
     private static byte[] BitRows(CodeLayout layout, int from, int bits, int to)

@@ -20,6 +20,7 @@ public sealed class MultiScaleKernels : IDisposable
     private readonly GeneratedCode?[] dot;
     private readonly GeneratedCode?[] tile;
     private readonly GeneratedCode?[] strip;
+    private readonly GeneratedCode?[] wordStrip;
     private readonly GeneratedCode?[] panel;
     private readonly GeneratedCode?[] unpack;
     private readonly GeneratedCode?[] pairStrip;
@@ -40,6 +41,7 @@ public sealed class MultiScaleKernels : IDisposable
         dot = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
         tile = new GeneratedCode?[CodeLayout.Layouts.Length * SplitForm.GroupTokens];
         strip = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * StripKernel.MaxTokens];
+        wordStrip = new GeneratedCode?[strip.Length];
         panel = new GeneratedCode?[CodeLayout.Layouts.Length * BlockProducts.MaxStrips * PanelKernel.MaxTokens];
         unpack = new GeneratedCode?[CodeLayout.Layouts.Length];
         pairStrip = new GeneratedCode?[CodeLayout.Layouts.Length * PairStripKernel.MaxTokens];
@@ -99,6 +101,7 @@ public sealed class MultiScaleKernels : IDisposable
                 }
 
                 AddStrips("multiply integers", format, StripKernel.MaxTokens, "", strip, i);
+                AddStrips("multiply words", format, StripKernel.MaxTokens, "", wordStrip, i);
                 AddStrips("multiply unpacked integers", format, PanelKernel.MaxTokens, " at a time", panel, i);
                 Add("unpack integers", format, "any", unpack[i]);
                 AddPairs("multiply integers", format, pairStrip, i, PairStripKernel.MaxTokens);
@@ -199,8 +202,8 @@ public sealed class MultiScaleKernels : IDisposable
 
             if (layout.IsWords)
             {
-                Strip(layout, BlockProducts.MaxStrips, 1);
-                Strip(layout, BlockProducts.MaxStrips, StripKernel.MaxTokens);
+                Strip(layout, BlockProducts.MaxStrips, 1, words: true);
+                Strip(layout, BlockProducts.MaxStrips, StripKernel.MaxTokens, words: true);
                 continue;
             }
 
@@ -211,7 +214,7 @@ public sealed class MultiScaleKernels : IDisposable
             }
             else
             {
-                Strip(layout, BlockProducts.MaxStrips, 1);
+                Strip(layout, BlockProducts.MaxStrips, 1, words: false);
                 Panel(layout, BlockProducts.MaxStrips, PanelKernel.MaxTokens);
             }
 
@@ -223,7 +226,7 @@ public sealed class MultiScaleKernels : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => shelf.Free([.. dot, .. tile, .. strip, .. panel, .. unpack, .. pairStrip, .. pairPanel]);
+    public void Dispose() => shelf.Free([.. dot, .. tile, .. strip, .. wordStrip, .. panel, .. unpack, .. pairStrip, .. pairPanel]);
 
     /// <summary>Chooses among kernels with the same bits, or null.</summary>
     internal KernelTuning? Tuning { get; }
@@ -256,15 +259,15 @@ public sealed class MultiScaleKernels : IDisposable
         (layout, Unpacked),
         static of => UnpackKernel.Generate(of.layout, of.Unpacked));
 
-    internal GeneratedCode Strip(CodeLayout layout, int strips, int tokens) => shelf.Get(
-        ref strip[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * StripKernel.MaxTokens) + tokens - 1],
-        (layout, strips, tokens, Passes, UsesBitMatrices),
-        static of => StripKernel.Generate(of.layout, of.strips, of.tokens, of.Passes, of.UsesBitMatrices));
+    internal GeneratedCode Strip(CodeLayout layout, int strips, int tokens, bool words) => shelf.Get(
+        ref (words ? wordStrip : strip)[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * StripKernel.MaxTokens) + tokens - 1],
+        (layout, strips, tokens, Passes, words, UsesBitMatrices),
+        static of => StripKernel.Generate(of.layout, of.strips, of.tokens, of.Passes, of.words, of.UsesBitMatrices));
 
     internal GeneratedCode Panel(CodeLayout layout, int strips, int tokens) => shelf.Get(
         ref panel[(((CodeLayout.Layouts.IndexOf(layout) * BlockProducts.MaxStrips) + strips - 1) * PanelKernel.MaxTokens) + tokens - 1],
-        (layout, strips, tokens, Passes),
-        static of => PanelKernel.Generate(of.layout, of.strips, of.tokens, of.Passes));
+        (layout, strips, tokens, words: Unpacked == UnpackedValues.Words),
+        static of => PanelKernel.Generate(of.layout, of.strips, of.tokens, of.words));
 
     internal GeneratedCode PairStrip(CodeLayout layout, int tokens) => shelf.Get(
         ref pairStrip[(CodeLayout.Layouts.IndexOf(layout) * PairStripKernel.MaxTokens) + tokens - 1],

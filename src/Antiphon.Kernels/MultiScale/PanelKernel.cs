@@ -23,12 +23,11 @@ internal static class PanelKernel
     /// <param name="layout">The layout.</param>
     /// <param name="strips">Strips at a time, from 1 to 3; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
     /// <param name="tokens">Tokens, from 1 to 16.</param>
-    /// <param name="passes">1 or 2: the strips hold bytes with starts, or words.</param>
-    public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes)
+    /// <param name="words">Whether the strips hold words, else bytes with starts.</param>
+    public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, bool words)
     {
         KernelAssembler kernel = new();
         Assembler code = kernel.Code;
-        bool words = passes == 2;
         int blocks = layout.SubBlocks;
         int tileBytes = words ? 2 * UnpackedStrip.TileBytes : UnpackedStrip.TileBytes;
         AssemblerRegister64 scratch = kernel.TakeArgument(CodeArguments.ScratchField);
@@ -48,7 +47,7 @@ internal static class PanelKernel
         // More than 8 tokens take two parts, the first of them the larger by at most one.
         int parts = (tokens + BlockProducts.MaxTokens - 1) / BlockProducts.MaxTokens;
         int part = (tokens + parts - 1) / parts;
-        BlockProducts products = new(kernel, layout, strips, passes, words)
+        BlockProducts products = new(kernel, layout, strips, 1, words)
         {
             Values = (strip, vector) => AtStrip(strip, values, 64 * vector),
             Starts = (strip, block) => AtStrip(strip, starts, 64 * block),

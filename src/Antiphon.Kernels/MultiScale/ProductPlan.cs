@@ -18,7 +18,7 @@ internal enum ProductKind
     /// <summary><see cref="StripKernel"/>.</summary>
     Strips,
 
-    /// <summary><see cref="StripKernel"/>, of words, for any number of tokens.</summary>
+    /// <summary><see cref="StripKernel"/>, with words.</summary>
     WordStrips,
 
     /// <summary><see cref="PanelKernel"/>.</summary>
@@ -63,8 +63,8 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
         (_, true, <= 4) => DotBeforeTiles,
         (_, true, 5) => TilesFirst,
         (_, true, _) => OnlyTiles,
-        (_, _, <= 5) => StripsFirst,
-        (_, _, 6) => OnlyStrips,
+        (_, _, <= 4) => StripsFirst,
+        (_, _, <= 6) => kernels.Passes == 2 ? OnlyWordStrips : OnlyStrips,
         _ => OnlyPanels,
     };
 
@@ -81,7 +81,8 @@ internal readonly record struct ProductPlan(ProductKind Kind, int Panel = 0)
     /// <inheritdoc/>
     public override string ToString() => Kind switch
     {
-        ProductKind.PairStrips or ProductKind.WordStrips => "strips",
+        ProductKind.PairStrips => "strips",
+        ProductKind.WordStrips => "strips of words",
         ProductKind.Panels or ProductKind.PairPanels => $"panels of {Panel} KiB",
         ProductKind.Tiles => $"tiles, {Panel} strips",
         _ => Kind.ToString().ToLowerInvariant(),

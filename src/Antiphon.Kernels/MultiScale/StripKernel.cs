@@ -5,8 +5,8 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>
-/// The kernel for up to 16 tokens without AMX: packed strips, three at a time, times all tokens (see <see cref="BlockProducts"/>). Tiles are taken apart into memory that stays in the
-/// first-level cache, so that each broadcast of activations serves three strips.
+/// The kernel for up to 16 tokens without AMX: packed strips, three at a time, times all tokens (see <see cref="BlockProducts"/>). Tiles are taken apart, into bytes or words, into memory that
+/// stays in the first-level cache, so that each broadcast of activations serves three strips.
 /// </summary>
 internal static class StripKernel
 {
@@ -16,8 +16,9 @@ internal static class StripKernel
     /// <summary>Bytes of scratch memory.</summary>
     public const int ScratchBytes = MinimumsAt + (64 * BlockProducts.MaxStrips);
 
+    private const int ValueBytes = 2 * UnpackedStrip.TileBytes;
     private const int ValuesAt = 64 * BlockProducts.MaxStrips * MaxTokens;
-    private const int StartsAt = ValuesAt + (UnpackedStrip.TileBytes * BlockProducts.MaxStrips);
+    private const int StartsAt = ValuesAt + (ValueBytes * BlockProducts.MaxStrips);
     private const int ScalesAt = StartsAt + (128 * BlockProducts.MaxStrips);
     private const int StripScales = 64 * 2 * CodeLayout.SuperTiles;
     private const int MinimumsAt = ScalesAt + (StripScales * BlockProducts.MaxStrips);
@@ -38,8 +39,9 @@ internal static class StripKernel
     /// <param name="strips">Strips at a time, from 1 to 3; <see cref="CodeArguments.Strips"/> is a multiple of it.</param>
     /// <param name="tokens">Tokens, from 1 to 16.</param>
     /// <param name="passes">1 or 2.</param>
+    /// <param name="words">Whether values become words, or are: both passes in one.</param>
     /// <param name="bitMatrices">Whether the processor multiplies bytes with matrices of bits.</param>
-    public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes, bool bitMatrices)
+    public static GeneratedCode Generate(CodeLayout layout, int strips, int tokens, int passes, bool words, bool bitMatrices)
     {
         KernelAssembler kernel = new();
         Assembler code = kernel.Code;
@@ -61,12 +63,11 @@ internal static class StripKernel
         // More than 8 tokens take two parts, the first of them the larger by at most one.
         int parts = (tokens + BlockProducts.MaxTokens - 1) / BlockProducts.MaxTokens;
         int part = (tokens + parts - 1) / parts;
-        bool isStored = layout.IsPlain || layout.IsWords;
+        bool isStored = layout.IsWords || (layout.IsPlain && !words);
         int scaleBytes = layout.TileScaleBytes + (layout.HeaderBytes / CodeLayout.SuperTiles);
-        BlockProducts products = new(kernel, layout, strips, passes, layout.IsWords)
+        BlockProducts products = new(kernel, layout, strips, passes, words)
         {
-            Values = (strip, group) => isStored ? AtStrip(strip, codes, 64 * group)
-                : __zmmword_ptr[scratch + (ValuesAt + (UnpackedStrip.TileBytes * strip) + (64 * group))],
+            Values = (strip, vector) => isStored ? AtStrip(strip, codes, 64 * vector) : Unpacked(strip, vector),
             Starts = (strip, block) => __zmmword_ptr[scratch + (StartsAt + (128 * strip) + (64 * block))],
             Scales = (strip, block) => __zmmword_ptr[scaleAt + ((StripScales * strip) + (64 * block))],
             Minimums = strip => __zmmword_ptr[scratch + (MinimumsAt + (64 * strip))],
@@ -115,7 +116,11 @@ internal static class StripKernel
             CodeUnpacking.EmitConstants(kernel, layout, LowMask, HighMask, TableValues);
         }
 
-        code.vmovdqa64(Bias, kernel.Bytes(_ => 128));
+        if (!words)
+        {
+            code.vmovdqa64(Bias, kernel.Bytes(_ => 128));
+        }
+
         for (int strip = 0; strip < strips; strip++)
         {
             EmitTile(strip);
@@ -145,6 +150,8 @@ internal static class StripKernel
         code.sub(kernel.Argument(CodeArguments.StripsField), strips);
         code.jnz(nextStrips);
         return kernel.Finish();
+
+        AssemblerMemoryOperand Unpacked(int strip, int vector) => __zmmword_ptr[scratch + (ValuesAt + (ValueBytes * strip) + (64 * vector))];
 
         AssemblerMemoryOperand AtStrip(int strip, AssemblerRegister64 start, int offset) =>
             strip == 0 ? __zmmword_ptr[start + offset] : __zmmword_ptr[start + (stripBytes * strip) + offset];
@@ -259,7 +266,14 @@ internal static class StripKernel
                 return;
             }
 
-            if (!layout.IsPlain)
+            if (layout.IsPlain)
+            {
+                for (int group = 0; group < CodeLayout.Groups && words; group++)
+                {
+                    code.vmovdqu64(Code(group), AtStrip(strip, codes, 64 * group));
+                }
+            }
+            else
             {
                 code.lea(at, AtStrip(strip, codes, 0));
                 if (bitMatrices)
@@ -278,8 +292,17 @@ internal static class StripKernel
                         code.vpsubb(Code(group), Code(group), kernel.Bytes(_ => layout.Offset));
                     }
 
-                    code.vmovdqa64(products.Values(strip, group), Code(group));
+                    if (!words)
+                    {
+                        code.vmovdqa64(Unpacked(strip, group), Code(group));
+                    }
                 }
+            }
+
+            if (words)
+            {
+                CodeUnpacking.EmitWords(code, Code, Other, vector => Unpacked(strip, vector));
+                return;
             }
 
             for (int block = 0; block < blocks; block++)

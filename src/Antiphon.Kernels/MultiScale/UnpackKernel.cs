@@ -133,19 +133,15 @@ internal static class UnpackKernel
                     code.vpsubb(Code(group), Code(group), Offset);
                 }
 
-                if (words)
-                {
-                    // First and third column, then second and fourth.
-                    code.vpsllw(Other, Code(group), 8);
-                    code.vpsraw(Code(group), Code(group), 8);
-                    code.vpsraw(Other, Other, 8);
-                    code.vmovdqu64(__zmmword_ptr[values + (128 * group)], Other);
-                    code.vmovdqu64(__zmmword_ptr[values + ((128 * group) + 64)], Code(group));
-                }
-                else
+                if (!words)
                 {
                     code.vmovdqu64(__zmmword_ptr[values + (64 * group)], Code(group));
                 }
+            }
+
+            if (words)
+            {
+                CodeUnpacking.EmitWords(code, Code, Other, vector => __zmmword_ptr[values + (64 * vector)]);
             }
 
             for (int block = 0; block < layout.SubBlocks && starts; block++)
