@@ -53,7 +53,8 @@ internal static unsafe class CodePacker
             TensorFormat.Q6_K => &PackStrip<Q6_KReader, TTiles>,
             TensorFormat.IQ4_XS => &PackStrip<IQ4_XSReader, TTiles>,
             TensorFormat.MXFP4 => &PackStrip<MXFP4Reader, TTiles>,
-            TensorFormat.BF16 or TensorFormat.F16 => &PackWords,
+            TensorFormat.BF16 => &PackWords<BrainFloats>,
+            TensorFormat.F16 => &PackWords<HalfFloats>,
             _ => throw new NotSupportedException($"{format} has no integer codes"),
         };
 
@@ -111,8 +112,8 @@ internal static unsafe class CodePacker
         }
     }
 
-    private static void PackWords(in PackWork work, byte* source, int rows, byte* strip) =>
-        WordPacker.Pack(work.Layout, work.Columns, source, work.RowBytes, rows, strip);
+    private static void PackWords<TFloats>(in PackWork work, byte* source, int rows, byte* strip)
+        where TFloats : struct, IHalfFloats => WordPacker.Pack<TFloats>(work.Layout, work.Columns, source, work.RowBytes, rows, strip);
 
     /// <summary>What multiplies the numbers of a super-block in one row, as it is stored: 16 bytes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -118,9 +118,18 @@ internal readonly unsafe struct Avx2CodeTiles : ICodeTiles
         return (Avx2.Permute2x128(a, b, 0x20), Avx2.Permute2x128(a, b, 0x31));
     }
 
+    /// <summary>As above, of rows of eight dwords.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static (Vector256<uint> First, Vector256<uint> Last) Pair(uint* row, uint* behind)
+    {
+        Vector256<uint> a = Vector256.Load(row);
+        Vector256<uint> b = Vector256.Load(behind);
+        return (Avx2.Permute2x128(a, b, 0x20), Avx2.Permute2x128(a, b, 0x31));
+    }
+
     /// <summary>Four dwords of four rows, and of four more in the upper halves.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Transpose(ref Vector256<uint> a, ref Vector256<uint> b, ref Vector256<uint> c, ref Vector256<uint> d)
+    public static void Transpose(ref Vector256<uint> a, ref Vector256<uint> b, ref Vector256<uint> c, ref Vector256<uint> d)
     {
         Vector256<ulong> lowAb = Avx2.UnpackLow(a, b).AsUInt64();
         Vector256<ulong> lowCd = Avx2.UnpackLow(c, d).AsUInt64();
