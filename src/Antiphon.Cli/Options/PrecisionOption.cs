@@ -11,8 +11,8 @@ internal sealed class PrecisionOption
     private readonly Option<MatrixPrecision?> precision = new("--precision")
     {
         Description = "exact: float32, with the same bits on every processor; fast (default): rounded to bfloat16 where this processor has machine code for it, "
-            + "as int8 where it has AVX2 but not the instructions for that; "
-            + "int8: quantised weights stay integers and activations become 16-bit integers, the same bits on every processor, fastest for single answers; "
+            + "as int8 where it has AVX2 but not the instructions for that, and for half precision; "
+            + "int8: quantised weights stay integers, 16-bit floats become some of 12 bits and activations of 16, the same bits on every processor, fastest for single answers; "
             + "w8a8: 8-bit activations, which is visibly less accurate",
         HelpName = "exact|fast|int8|w8a8",
         CustomParser = result =>

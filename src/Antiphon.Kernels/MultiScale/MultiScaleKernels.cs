@@ -5,8 +5,8 @@ using Antiphon.Kernels.Tuning;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>
-/// Products of quantised weights with activations split into integers (multi-scale dequantisation): weights stay the integers they are, a row of
-/// activations becomes integers of 16 bits that are multiplied in two passes of 8, and all products are exact in 32 bits. Matrices made by it keep
+/// Products of quantised weights with activations split into integers (multi-scale dequantisation): weights stay the integers they are (floats of 16 bits become some, see
+/// <see cref="Rounds"/>), a row of activations becomes integers of 16 bits, multiplied in two passes of 8 or in one of pairs, and all products are exact in 32 bits. Matrices made by it keep
 /// it alive; it owns the generated code.
 /// </summary>
 /// <remarks>

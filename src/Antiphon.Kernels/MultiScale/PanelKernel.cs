@@ -29,7 +29,7 @@ internal static class PanelKernel
         KernelAssembler kernel = new();
         Assembler code = kernel.Code;
         int blocks = layout.SubBlocks;
-        int tileBytes = words ? 2 * UnpackedStrip.TileBytes : UnpackedStrip.TileBytes;
+        int tileBytes = words ? UnpackedStrip.WordTileBytes : UnpackedStrip.TileBytes;
         AssemblerRegister64 scratch = kernel.TakeArgument(CodeArguments.ScratchField);
         AssemblerRegister64 stripBytes = kernel.TakeArgument(CodeArguments.StripBytesField);
         AssemblerRegister64 values = kernel.Take();
@@ -99,7 +99,11 @@ internal static class PanelKernel
         code.mov(sums, scratch);
         code.add(values, tileBytes);
         code.add(scales, 64 * blocks);
-        code.add(starts, 64 * blocks);
+        if (!words)
+        {
+            code.add(starts, 64 * blocks);
+        }
+
         if (layout.Scales == CodeScales.HalfWithMinimum)
         {
             code.add(minimums, 64);

@@ -16,9 +16,8 @@ internal static class StripKernel
     /// <summary>Bytes of scratch memory.</summary>
     public const int ScratchBytes = MinimumsAt + (64 * BlockProducts.MaxStrips);
 
-    private const int ValueBytes = 2 * UnpackedStrip.TileBytes;
     private const int ValuesAt = 64 * BlockProducts.MaxStrips * MaxTokens;
-    private const int StartsAt = ValuesAt + (ValueBytes * BlockProducts.MaxStrips);
+    private const int StartsAt = ValuesAt + (UnpackedStrip.WordTileBytes * BlockProducts.MaxStrips);
     private const int ScalesAt = StartsAt + (128 * BlockProducts.MaxStrips);
     private const int StripScales = 64 * 2 * CodeLayout.SuperTiles;
     private const int MinimumsAt = ScalesAt + (StripScales * BlockProducts.MaxStrips);
@@ -151,7 +150,7 @@ internal static class StripKernel
         code.jnz(nextStrips);
         return kernel.Finish();
 
-        AssemblerMemoryOperand Unpacked(int strip, int vector) => __zmmword_ptr[scratch + (ValuesAt + (ValueBytes * strip) + (64 * vector))];
+        AssemblerMemoryOperand Unpacked(int strip, int vector) => __zmmword_ptr[scratch + (ValuesAt + (UnpackedStrip.WordTileBytes * strip) + (64 * vector))];
 
         AssemblerMemoryOperand AtStrip(int strip, AssemblerRegister64 start, int offset) =>
             strip == 0 ? __zmmword_ptr[start + offset] : __zmmword_ptr[start + (stripBytes * strip) + offset];

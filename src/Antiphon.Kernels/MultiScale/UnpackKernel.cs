@@ -102,7 +102,7 @@ internal static class UnpackKernel
 
         EmitValues();
         code.add(codes, layout.TileBytes);
-        code.add(values, words ? 2 * UnpackedStrip.TileBytes : UnpackedStrip.TileBytes);
+        code.add(values, words ? UnpackedStrip.WordTileBytes : UnpackedStrip.TileBytes);
         code.dec(steps);
         code.jnz(nextTile);
         code.mov(values, kernel.Argument(CodeArguments.OutputStrideField));

@@ -23,6 +23,9 @@ internal readonly struct UnpackedStrip
     /// <summary>Bytes of a tile's values, where they are bytes.</summary>
     public const int TileBytes = CodeLayout.StripRows * CodeLayout.TileColumns;
 
+    /// <summary>Bytes of a tile's values, where they are words.</summary>
+    public const int WordTileBytes = 2 * TileBytes;
+
     /// <summary>The parts of a strip.</summary>
     /// <param name="layout">The layout.</param>
     /// <param name="columns">Columns of the matrix.</param>
@@ -30,7 +33,7 @@ internal readonly struct UnpackedStrip
     public UnpackedStrip(CodeLayout layout, int columns, UnpackedValues values)
     {
         long steps = CodeLayout.Steps(columns);
-        ScalesAt = steps * (values == UnpackedValues.Words ? 2 * TileBytes : TileBytes);
+        ScalesAt = steps * (values == UnpackedValues.Words ? WordTileBytes : TileBytes);
         MinimumsAt = ScalesAt + (64 * layout.SubBlocks * steps * (values == UnpackedValues.BytesWithStarts ? 2 : 1));
         MinimumBytes = layout.Scales == CodeScales.HalfWithMinimum ? 64 : layout.HasSuperMinimum ? 64 + (128 * layout.SubBlocks) : 0;
         ByteCount = MinimumsAt + (MinimumBytes * (layout.HasSuperMinimum ? (steps + CodeLayout.SuperTiles - 1) / CodeLayout.SuperTiles : steps));
