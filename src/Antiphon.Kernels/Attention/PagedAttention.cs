@@ -33,6 +33,12 @@ public sealed unsafe class PagedAttention : IDisposable
     /// <param name="fast">Whether to take the fast path where there is one: on AMX, for attention without soft-cap over keys and values of at most 256 numbers.</param>
     /// <exception cref="ArgumentException">This machine does not have the tier.</exception>
     public PagedAttention(KernelTier? tier = null, bool fast = false)
+        : this(tier, fast, null)
+    {
+    }
+
+    /// <summary>As the public one, with generated code for a choice of instructions, which the processor has.</summary>
+    internal PagedAttention(KernelTier? tier, bool fast, IntegerForm? form)
     {
         this.tier = CpuFeatures.Resolve(tier);
         if (fast)
@@ -40,14 +46,14 @@ public sealed unsafe class PagedAttention : IDisposable
             TiledAttention.TryCreate(tier, out tiled, out _);
         }
 
-        integers = IntegerShelf.Create(this.tier);
+        integers = IntegerShelf.Create(this.tier, form);
         PrefersIntegers = fast && tiled is null && integers is not null;
     }
 
     /// <summary>Whether there is a fast path on this machine and it was asked for.</summary>
     public bool HasFastPath => tiled is not null;
 
-    /// <summary>Whether the fast path was asked for and a cache of integers makes it: on AVX-512 with dot products (VNNI), where there is no other and code can be generated.</summary>
+    /// <summary>Whether the fast path was asked for and a cache of integers makes it: on AVX2 and AVX-512, where there is no other and code can be generated.</summary>
     public bool PrefersIntegers { get; }
 
     /// <summary>Whether an attention can be computed over a cache of integers: without soft-cap, over keys and values of at most 256 numbers.</summary>

@@ -69,6 +69,9 @@ internal sealed unsafe class AttentionScene : IDisposable
     /// <summary>Whether the fast path runs.</summary>
     public bool Fast { get; init; }
 
+    /// <summary>Instructions of generated code over integers; null: the best there are.</summary>
+    public IntegerForm? Form { get; set; }
+
     private float* Queries => (float*)queryMemory.Pointer;
 
     private int* Blocks => (int*)blockMemory.Pointer;
@@ -78,7 +81,7 @@ internal sealed unsafe class AttentionScene : IDisposable
     public float[] Run(KernelTier? tier, int workers, params (int First, int Rows)[] parts)
     {
         using ComputeTeam team = new(workers);
-        using PagedAttention attention = new(tier, Fast);
+        using PagedAttention attention = new(tier, Fast, Form);
         using GuardedMemory outputs = Outputs(parts.Sum(part => part.Rows));
         Run(attention, team, (float*)outputs.Pointer, parts, null, null);
         return Copy(outputs, parts.Sum(part => part.Rows));
@@ -87,7 +90,7 @@ internal sealed unsafe class AttentionScene : IDisposable
     public float[] RunVisible(int first, int rows, bool[]? visible, int[] positions)
     {
         using ComputeTeam team = new(2);
-        using PagedAttention attention = new(null, Fast);
+        using PagedAttention attention = new(null, Fast, Form);
         using GuardedMemory outputs = Outputs(rows);
         Run(attention, team, (float*)outputs.Pointer, [(first, rows)], visible, positions);
         return Copy(outputs, rows);
@@ -96,7 +99,7 @@ internal sealed unsafe class AttentionScene : IDisposable
     public long AllocatedBytes(params (int First, int Rows)[] parts)
     {
         using ComputeTeam team = new(2);
-        using PagedAttention attention = new(null, Fast);
+        using PagedAttention attention = new(null, Fast, Form);
         using GuardedMemory outputs = Outputs(parts.Sum(part => part.Rows));
         AttentionSlice[] slices = new AttentionSlice[parts.Length];
         long before = 0;

@@ -34,6 +34,14 @@ public sealed unsafe class IntegerAttentionTests(ITestOutputHelper output)
             {
                 Equal(outputs, scene.Run(tier, 3, (first, rows)));
             }
+
+            foreach (IntegerForm form in Forms())
+            {
+                scene.Form = form;
+                Equal(outputs, scene.Run(null, 2, (first, rows)));
+            }
+
+            scene.Form = null;
         }
     }
 
@@ -63,6 +71,8 @@ public sealed unsafe class IntegerAttentionTests(ITestOutputHelper output)
             string what = $"seed {seed}, round {round}: {shape}, {length} rows in blocks of {blockSize}, queries {first} to {first + rows}";
             output.WriteLine(what);
             using AttentionScene scene = new(shape, TensorFormat.I16, length, blockSize, random.Next(2) == 0, false, random.NextSingle() * 3, random.Next(2) == 0);
+            IntegerForm[] forms = [.. Forms()];
+            scene.Form = forms.Length == 0 ? null : forms[random.Next(forms.Length)];
             if (random.Next(3) > 0)
             {
                 float[] outputs = scene.Run(null, random.Next(1, 4), (first, rows));
@@ -202,6 +212,18 @@ public sealed unsafe class IntegerAttentionTests(ITestOutputHelper output)
         using AttentionScene latent = new(
             new() { QueryHeads = 4, KeyValueHeads = 1, KeySize = 72, ValueSize = 64, Scale = 0.1f }, TensorFormat.I16, 30, 16, sinks: false, shared: true);
         Assert.Throws<ArgumentException>(() => latent.Run(null, 1, (0, 30)));
+    }
+
+    /// <summary>The instructions of generated code that this processor and tier have.</summary>
+    private static IEnumerable<IntegerForm> Forms()
+    {
+        CpuFeatures cpu = CpuFeatures.Current;
+        return Enum.GetValues<IntegerForm>().Where(form => form switch
+        {
+            IntegerForm.Avx2 => CpuFeatures.DefaultTier >= KernelTier.Avx2,
+            IntegerForm.Avx2Fused => CpuFeatures.DefaultTier >= KernelTier.Avx2 && (cpu.HasAvxVnni || cpu.HasAvx512Vnni),
+            _ => CpuFeatures.DefaultTier >= KernelTier.Avx512 && cpu.HasAvx512Vnni,
+        });
     }
 
     private static void Equal(float[] expected, float[] actual) =>

@@ -6,15 +6,16 @@ namespace Antiphon.Kernels.Integers;
 internal sealed class IntegerShelf : IDisposable
 {
     private readonly List<IntegerKernels> kernels = [];
+    private readonly IntegerForm form;
 
-    private IntegerShelf()
-    {
-    }
+    private IntegerShelf(IntegerForm form) => this.form = form;
 
-    /// <summary>A shelf; null where the tier or the processor has no instruction for pairs of integers, or code may not be generated.</summary>
-    public static IntegerShelf? Create(KernelTier tier)
+    /// <summary>A shelf; null on the portable tier, or where code may not be generated.</summary>
+    /// <param name="tier">The tier.</param>
+    /// <param name="form">For which instructions; null: the best that the tier and the processor have.</param>
+    public static IntegerShelf? Create(KernelTier tier, IntegerForm? form)
     {
-        if (tier < KernelTier.Avx512 || !CpuFeatures.Current.HasAvx512Vnni)
+        if (tier == KernelTier.Portable)
         {
             return null;
         }
@@ -23,7 +24,7 @@ internal sealed class IntegerShelf : IDisposable
         {
             // Whether code may be generated shows when it is tried.
             new KernelAssembler().Finish().Dispose();
-            return new IntegerShelf();
+            return new IntegerShelf(form ?? Best(tier));
         }
         catch (CodeGenerationException)
         {
@@ -43,7 +44,7 @@ internal sealed class IntegerShelf : IDisposable
             }
         }
 
-        kernels.Add(new IntegerKernels(shape.KeySize, shape.ValueSize));
+        kernels.Add(new IntegerKernels(shape.KeySize, shape.ValueSize, form));
         return kernels[^1];
     }
 
@@ -55,4 +56,9 @@ internal sealed class IntegerShelf : IDisposable
             own.Dispose();
         }
     }
+
+    private static IntegerForm Best(KernelTier tier) =>
+        tier >= KernelTier.Avx512 && CpuFeatures.Current.HasAvx512Vnni ? IntegerForm.Avx512
+        : CpuFeatures.Current.HasAvxVnni ? IntegerForm.Avx2Fused
+        : IntegerForm.Avx2;
 }

@@ -15,7 +15,7 @@ internal readonly struct IntegerWork<T>(in AttentionProblem problem, IntegerKern
         ref readonly AttentionItem item = ref problem.Items[chunk];
         if (kernels is not null && item.Rows * item.Heads >= AttentionTiles.ManyQueries)
         {
-            new ManyIntegers(problem, kernels).Execute(item, team, worker);
+            new ManyIntegers<T>(problem, kernels).Execute(item, team, worker);
         }
         else
         {

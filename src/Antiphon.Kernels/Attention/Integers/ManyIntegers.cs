@@ -8,7 +8,8 @@ namespace Antiphon.Kernels.Integers;
 /// An item of many queries over a cache of integers: sixteen queries in the lanes of a vector, the products by generated code, and the softmax between for
 /// sixteen queries at once. A segment of keys and values is brought into order once and then used by all queries.
 /// </summary>
-internal readonly unsafe struct ManyIntegers
+internal readonly unsafe struct ManyIntegers<T>
+    where T : unmanaged, ILanes<T>
 {
     private const int BlockKeys = IntegerArithmetic.BlockKeys;
     private const int SegmentBlocks = IntegerArithmetic.SegmentBlocks;
@@ -41,7 +42,7 @@ internal readonly unsafe struct ManyIntegers
         ref readonly AttentionSlice slice = ref problem.Slices[item.Slice];
         int lanes = ((item.Rows * item.Heads) + 15) & ~15;
         Memory memory = new(team, worker, keySize, valueSize, lanes, AttentionTiles.StateFloats(problem.Shape.ValueSize), !keysLieRight);
-        for (int lane = 0; lane < lanes; lane += QueryLanes<Lanes512>.Width(lanes - lane))
+        for (int lane = 0; lane < lanes; lane += kernels.GroupWidth(lanes - lane))
         {
             Prepare(item, slice, memory, GroupAt(memory, lane, lanes), lane);
         }
@@ -60,7 +61,7 @@ internal readonly unsafe struct ManyIntegers
             }
 
             int call = 0;
-            for (int lane = 0; lane < lanes; lane += QueryLanes<Lanes512>.Width(lanes - lane))
+            for (int lane = 0; lane < lanes; lane += kernels.GroupWidth(lanes - lane))
             {
                 Group group = GroupAt(memory, lane, lanes);
                 group.Clear(memory.Segment);
@@ -73,13 +74,13 @@ internal readonly unsafe struct ManyIntegers
                     }
                 }
 
-                QueryLanes<Lanes512>.Merge(
+                QueryLanes<T>.Merge(
                     group.Width, valueSize, group.Greatest(group.Total), group.Sums(group.Total), group.Outputs(group.Total),
                     group.Greatest(memory.Segment), group.Sums(memory.Segment), group.Outputs(memory.Segment));
             }
         }
 
-        for (int lane = 0; lane < lanes; lane += QueryLanes<Lanes512>.Width(lanes - lane))
+        for (int lane = 0; lane < lanes; lane += kernels.GroupWidth(lanes - lane))
         {
             Finish(item, GroupAt(memory, lane, lanes), lane, memory.States);
         }
@@ -126,7 +127,7 @@ internal readonly unsafe struct ManyIntegers
         kernels.Values(group.Width / 16, hidden).Run(&values);
     }
 
-    private Group GroupAt(in Memory memory, int lane, int lanes) => new(memory.Groups + ((long)lane * Memory.LaneFloats(keySize, valueSize)), QueryLanes<Lanes512>.Width(lanes - lane), keySize, valueSize);
+    private Group GroupAt(in Memory memory, int lane, int lanes) => new(memory.Groups + ((long)lane * Memory.LaneFloats(keySize, valueSize)), kernels.GroupWidth(lanes - lane), keySize, valueSize);
 
     /// <summary>Reads a group's queries and says which rows they see. Lanes without a query are like the last query.</summary>
     private void Prepare(in AttentionItem item, in AttentionSlice slice, in Memory memory, in Group group, int lane)
@@ -248,7 +249,7 @@ internal readonly unsafe struct ManyIntegers
             }
         }
 
-        Lanes512 hidden = Lanes512.Broadcast(float.NegativeInfinity);
+        T hidden = T.Broadcast(float.NegativeInfinity);
         float* limits = stackalloc float[32];
         for (int column = 0; column < group.Width; column += 16)
         {
@@ -258,16 +259,16 @@ internal readonly unsafe struct ManyIntegers
                 limits[i + 16] = byRule ? BlockKeys : Math.Clamp((long)group.Last[column + i] - start, -1, BlockKeys);
             }
 
-            Lanes512 first = Lanes512.Load(limits);
-            Lanes512 last = Lanes512.Load(limits + 16);
-            Lanes512 greatest = hidden;
+            T first = T.Load(limits);
+            T last = T.Load(limits + 16);
+            T greatest = hidden;
             for (int k = 0; k < BlockKeys; k++)
             {
                 float* scores = memory.Scores + (k * group.Width) + column;
-                Lanes512 row = Lanes512.Broadcast(k);
-                Lanes512 score = Lanes512.IfLess(row, first, hidden, Lanes512.IfLess(last, row, hidden, Lanes512.Load(scores)));
+                T row = T.Broadcast(k);
+                T score = T.IfLess(row, first, hidden, T.IfLess(last, row, hidden, T.Load(scores)));
                 score.Store(scores);
-                greatest = Lanes512.Max(greatest, score);
+                greatest = T.Max(greatest, score);
             }
 
             greatest.Store(memory.Greatest + column);
@@ -286,23 +287,23 @@ internal readonly unsafe struct ManyIntegers
         {
             float* shifts = group.Greatest(memory.Segment) + lane;
             float* sums = group.Sums(memory.Segment) + lane;
-            Lanes512 greatest = Lanes512.Load(memory.Greatest + lane) * Lanes512.Load(group.Factors + lane);
-            Lanes512 shift = Lanes512.Load(shifts);
-            Lanes512 limit = shift + Lanes512.Broadcast(IntegerArithmetic.Tolerance);
-            if (!Lanes512.AnyGreater(greatest, limit))
+            T greatest = T.Load(memory.Greatest + lane) * T.Load(group.Factors + lane);
+            T shift = T.Load(shifts);
+            T limit = shift + T.Broadcast(IntegerArithmetic.Tolerance);
+            if (!T.AnyGreater(greatest, limit))
             {
                 continue;
             }
 
-            Lanes512 rest = Lanes512.IfLess(limit, greatest, LaneMath<Lanes512>.Exp(shift - greatest), Lanes512.Broadcast(1));
-            Lanes512 sum = Lanes512.Load(sums);
-            Lanes512.IfLess(limit, greatest, greatest, shift).Store(shifts);
+            T rest = T.IfLess(limit, greatest, LaneMath<T>.Exp(shift - greatest), T.Broadcast(1));
+            T sum = T.Load(sums);
+            T.IfLess(limit, greatest, greatest, shift).Store(shifts);
             (sum * rest).Store(sums);
 
             // Those of a fresh state are zeros.
-            for (nint d = lane; Lanes512.AnyGreater(sum, Lanes512.Zero) && d < group.ValueSize * width; d += width)
+            for (nint d = lane; T.AnyGreater(sum, T.Zero) && d < group.ValueSize * width; d += width)
             {
-                (Lanes512.Load(outputs + d) * rest).Store(outputs + d);
+                (T.Load(outputs + d) * rest).Store(outputs + d);
             }
         }
     }
@@ -320,7 +321,7 @@ internal readonly unsafe struct ManyIntegers
                 float* state = states + (i * stateFloats);
                 state[0] = group.Greatest(group.Total)[q + i];
                 state[1] = group.Sums(group.Total)[q + i];
-                AttentionTiles<Lanes512>.Finish(problem, item, lane + q + i, state, stateFloats);
+                AttentionTiles<T>.Finish(problem, item, lane + q + i, state, stateFloats);
             }
         }
     }
