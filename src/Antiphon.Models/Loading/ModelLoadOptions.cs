@@ -56,7 +56,7 @@ public enum MatrixPrecision
     /// The fastest way that this processor has machine code for, which is generated for it; the weights are rearranged while loading. With AVX-512 and bfloat16 dot products: weights and
     /// activations rounded to bfloat16, sums in float32. With AVX2 but not those, and for half precision: as <see cref="Int8"/>. Several times
     /// as fast for prompts and batches. The same bits for every batch, but not on every processor. Where neither applies (other processors, no permission to generate code, a format without packed form or
-    /// integer codes, routers of experts), the exact path stays. Attention likewise: on AMX with bfloat16, else on AVX-512 with VNNI with integers
+    /// integer codes, routers of experts), the exact path stays. Attention likewise: on AMX with bfloat16, else with AVX2 with integers
     /// (see <see cref="KvFormat.I16"/>), without soft-cap and latent vectors.
     /// </summary>
     Fast,
@@ -77,8 +77,8 @@ public enum MatrixPrecision
 public enum KvFormat
 {
     /// <summary>
-    /// Where <see cref="MatrixPrecision.Fast"/> rounds products (but for latent vectors and layers with a soft-cap), what attention is fastest with: integers on AVX-512 with
-    /// dot products (VNNI) and without AMX, else bfloat16. Elsewhere 32 bits.
+    /// Where <see cref="MatrixPrecision.Fast"/> rounds products (but for latent vectors and layers with a soft-cap), what attention is fastest with: integers on AVX2 and AVX-512
+    /// without AMX, else bfloat16. Elsewhere 32 bits.
     /// </summary>
     Auto = 0,
 

@@ -80,7 +80,7 @@ internal sealed unsafe class AttentionScene : IDisposable
 
     public float[] Run(KernelTier? tier, int workers, params (int First, int Rows)[] parts)
     {
-        using ComputeTeam team = new(workers);
+        using ComputeTeam team = StaleTeam.Of(workers);
         using PagedAttention attention = new(tier, Fast, Form);
         using GuardedMemory outputs = Outputs(parts.Sum(part => part.Rows));
         Run(attention, team, (float*)outputs.Pointer, parts, null, null);
@@ -89,7 +89,7 @@ internal sealed unsafe class AttentionScene : IDisposable
 
     public float[] RunVisible(int first, int rows, bool[]? visible, int[] positions)
     {
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using PagedAttention attention = new(null, Fast, Form);
         using GuardedMemory outputs = Outputs(rows);
         Run(attention, team, (float*)outputs.Pointer, [(first, rows)], visible, positions);
@@ -98,7 +98,7 @@ internal sealed unsafe class AttentionScene : IDisposable
 
     public long AllocatedBytes(params (int First, int Rows)[] parts)
     {
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using PagedAttention attention = new(null, Fast, Form);
         using GuardedMemory outputs = Outputs(parts.Sum(part => part.Rows));
         AttentionSlice[] slices = new AttentionSlice[parts.Length];

@@ -154,7 +154,7 @@ public sealed unsafe class PagedAttentionTests
     public void A_shape_that_contradicts_itself_is_refused()
     {
         using PagedAttention attention = new();
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         AttentionShape shape = new() { QueryHeads = 3, KeyValueHeads = 2, KeySize = 16, ValueSize = 16, Scale = 1 };
         Assert.Throws<ArgumentException>(() => attention.Run(shape, default, default, 16, [], null, team));
         Assert.Throws<ArgumentException>(() => attention.Run(

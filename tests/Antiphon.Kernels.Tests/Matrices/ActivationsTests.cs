@@ -28,7 +28,7 @@ public sealed unsafe class ActivationsTests
     public void Rows_written_for_a_matrix_of_integers_give_the_same_products(KernelTier tier)
     {
         Assert.SkipUnless(CpuFeatures.Current.Tiers.Contains(tier), $"this machine does not run {tier}");
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using MultiScaleKernels kernels = new(tier);
         fixed (byte* data = weights)
         {
@@ -39,7 +39,7 @@ public sealed unsafe class ActivationsTests
     [Fact]
     public void Rows_written_for_a_packed_matrix_give_the_same_products()
     {
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         Assert.SkipUnless(PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason), reason ?? "no packed kernels");
         using (kernels)
         {
@@ -57,7 +57,7 @@ public sealed unsafe class ActivationsTests
     public void Rows_written_for_a_matrix_of_float32_products_give_the_same_products(KernelTier tier)
     {
         Assert.SkipUnless(CpuFeatures.Current.Tiers.Contains(tier), $"this machine does not run {tier}");
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         byte[] numbers = [.. weights.Select((w, i) => (byte)(i % 2 == 0 ? w : 0x3C ^ (w & 0x83)))];
         fixed (byte* data = weights, number = numbers)
         {
@@ -69,7 +69,7 @@ public sealed unsafe class ActivationsTests
     [Fact]
     public void Nothing_is_written_where_there_is_no_form()
     {
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using MultiScaleKernels kernels = new();
         using Activations x = new();
         fixed (byte* data = weights)

@@ -48,7 +48,7 @@ public sealed unsafe class WeightMatrixTests
     public void Nothing_is_read_past_the_weights(TensorFormat format)
     {
         Random random = new(5);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         foreach (int columns in format.BlockElements() == 1 ? [1, 3, 16, 17, 31, 48, 512, 513] : new[] { format.BlockElements(), 768 })
         {
@@ -74,7 +74,7 @@ public sealed unsafe class WeightMatrixTests
     public void Products_together_equal_products_one_by_one()
     {
         Random random = new(6);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         TensorFormat[] formats = [TensorFormat.Q8_0, TensorFormat.F32, TensorFormat.F16, TensorFormat.Q8_0, TensorFormat.BF16, TensorFormat.F32];
         foreach (int count in new[] { 0, 1, 5, 20 })
@@ -194,7 +194,7 @@ public sealed unsafe class WeightMatrixTests
         const int rows = 16;
         const int columns = 256 * 256;
         Random random = new(11);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         RandomWeights.Fill(x, 2, columns, random);
         foreach (TensorFormat format in new[] { TensorFormat.Q8_0, TensorFormat.Q4_0, TensorFormat.Q4_K, TensorFormat.Q6_K })
@@ -231,7 +231,7 @@ public sealed unsafe class WeightMatrixTests
         const int Columns = 1280;
         Random random = new(10);
         byte[] bytes = RandomWeights.Create(format, Rows, Columns, random);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         fixed (byte* data = bytes)
         {
@@ -266,7 +266,7 @@ public sealed unsafe class WeightMatrixTests
     {
         Random random = new(9);
         byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 10, 64, random);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         RandomWeights.Fill(x, 2, 64, random);
         fixed (byte* data = bytes)
@@ -288,7 +288,7 @@ public sealed unsafe class WeightMatrixTests
     {
         Random random = new(10);
         byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 64, 256, random);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         float[] y = new float[64 * 20];
         fixed (byte* data = bytes)
@@ -320,7 +320,7 @@ public sealed unsafe class WeightMatrixTests
     public void What_does_not_fit_is_refused()
     {
         byte[] bytes = new byte[34 * 4];
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         x.Reset(1, 64);
         fixed (byte* pinned = bytes)

@@ -177,7 +177,7 @@ public sealed unsafe class CodeMatrixTests
         int columns = format.BlockElements() * 2;
         const int Rows = 70;
         byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         foreach (int count in new[] { 1, 5, 20 })
         {
@@ -214,7 +214,7 @@ public sealed unsafe class CodeMatrixTests
     public void The_largest_codes_and_integers_overflow_nowhere(KernelTier tier, TensorFormat format)
     {
         using MultiScaleKernels kernels = Require(tier);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         CodeLayout layout = CodeLayout.Find(format)!;
         int columns = 2 * format.BlockElements();
         byte[] bytes = RandomWeights.Create(format, CodeLayout.StripRows, columns, new Random(5));
@@ -276,7 +276,7 @@ public sealed unsafe class CodeMatrixTests
     {
         using MultiScaleKernels kernels = Require(tier);
         Random random = new(7);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         CodeLayout layout = CodeLayout.Find(format)!;
         int columns = format.BlockElements();
@@ -303,7 +303,7 @@ public sealed unsafe class CodeMatrixTests
     public void Nothing_is_read_past_the_file(KernelTier tier, TensorFormat format)
     {
         using MultiScaleKernels kernels = Require(tier);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         int columns = 2 * format.BlockElements();
         byte[] bytes = RandomWeights.Create(format, 17, columns, new Random(3));
         using GuardedMemory memory = new(bytes.Length);
@@ -320,7 +320,7 @@ public sealed unsafe class CodeMatrixTests
     {
         using MultiScaleKernels kernels = Require(tier);
         Random random = new(11);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         const int Columns = 256;
         const int Rows = 20;
@@ -364,7 +364,7 @@ public sealed unsafe class CodeMatrixTests
     public void Products_made_together_are_those_made_alone(KernelTier tier)
     {
         using MultiScaleKernels kernels = Require(tier);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         Random random = new(9);
         (TensorFormat Format, int Rows)[] shapes = [(TensorFormat.Q8_0, 70), (TensorFormat.Q4_K, 33), (TensorFormat.Q6_K, 0), (TensorFormat.Q2_K, 16), (TensorFormat.BF16, 40), (TensorFormat.Q4_0, 2000), (TensorFormat.F32, 5)];
@@ -404,7 +404,7 @@ public sealed unsafe class CodeMatrixTests
         using MultiScaleKernels best = Require(CpuFeatures.Current.BestTier);
         using MultiScaleKernels portable = Require(KernelTier.Portable);
         using MultiScaleKernels onePass = Require(CpuFeatures.Current.BestTier, 1);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 16, 64, new Random(1));
         RandomWeights.Fill(x, 3, 64, new Random(2));
@@ -423,7 +423,7 @@ public sealed unsafe class CodeMatrixTests
     public void A_wrong_input_is_refused(KernelTier tier)
     {
         using MultiScaleKernels kernels = Require(tier);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         byte[] bytes = new byte[34 * 4];
         fixed (byte* data = bytes)
@@ -450,7 +450,7 @@ public sealed unsafe class CodeMatrixTests
     public void A_repeated_product_allocates_nothing(KernelTier tier)
     {
         using MultiScaleKernels kernels = Require(tier);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         byte[] bytes = RandomWeights.Create(TensorFormat.Q4_0, 64, 256, new Random(4));
         using NativeBuffer<float> y = new(64 * 60);
@@ -494,7 +494,7 @@ public sealed unsafe class CodeMatrixTests
     private static float[] Define(TensorFormat format, byte[] bytes, int rows, Activations x, int passes)
     {
         CodeLayout layout = CodeLayout.Find(format)!;
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using NativeBuffer<byte> strips = new((rows + 15) / 16 * layout.StripBytes(x.Columns));
         fixed (byte* data = bytes)
         {
@@ -532,7 +532,7 @@ public sealed unsafe class CodeMatrixTests
         Random random = new((int)format);
         int columns = 2 * Math.Max(64, format.BlockElements());
         byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         using Activations part = new();
         RandomWeights.Fill(x, counts.Max(), columns, random);

@@ -51,7 +51,7 @@ public sealed unsafe class CodePackerTests
 
         CodeLayout layout = CodeLayout.Find(format)!;
         int columns = 2 * format.BlockElements();
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         byte[] bytes = new byte[format.ByteCount(columns) * 3];
         new Random(5).NextBytes(bytes);
         using NativeBuffer<byte> strip = new(layout.StripBytes(columns));

@@ -83,7 +83,7 @@ public sealed unsafe class WordPackerTests
 
         const int Columns = 70;
         const int Rows = 20;
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using MultiScaleKernels kernels = new(tier);
         using Activations x = new();
         byte[] bytes = new byte[2 * Columns * Rows];
@@ -118,7 +118,7 @@ public sealed unsafe class WordPackerTests
         const int Columns = 1024;
         const int Rows = 64;
         Random random = new(8);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using MultiScaleKernels kernels = new();
         using Activations x = new();
         float[] weights = [.. Enumerable.Range(0, Rows * Columns).Select(_ => Nearest(TensorFormat.BF16, Normal(random)))];
@@ -173,7 +173,7 @@ public sealed unsafe class WordPackerTests
             BitConverter.TryWriteBytes(bytes.AsSpan(2 * i), format == TensorFormat.F16 ? HalfConversions.F32ToF16(row[i]) : HalfConversions.F32ToBF16(row[i]));
         }
 
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using MultiScaleKernels kernels = new(KernelTier.Portable);
         float[] values = new float[row.Length];
         fixed (byte* data = bytes)

@@ -14,7 +14,7 @@ public sealed unsafe class PackedFormatTests
         Random random = new((int)format);
         PackedFormat packed = PackedFormat.Find(format)!;
         int block = format.BlockElements();
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         foreach (int columns in block == 1 ? [1, 31, 32, 33, 64, 100] : new[] { block, 2 * block, 5 * block })
         {
             foreach (int rows in new[] { 1, 15, 16, 17, 50 })

@@ -77,7 +77,7 @@ public sealed unsafe class PackedMatrixTests
         const int Columns = 768;
         PackedTiers.Require(KernelTier.Amx).Dispose();
         Random random = new(3);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         KernelTuning tuning = new(null, KernelTier.Amx, team.Size);
         Assert.True(PackedKernels.TryCreate(KernelTier.Amx, out PackedKernels? kernels, out string? reason, tuning), reason);
         using (kernels)
@@ -116,7 +116,7 @@ public sealed unsafe class PackedMatrixTests
         int columns = format.BlockElements() * 2;
         const int Rows = 70;
         byte[] bytes = RandomWeights.Create(format, Rows, columns, random);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         foreach (int count in new[] { 1, 5, 70 })
         {
@@ -154,7 +154,7 @@ public sealed unsafe class PackedMatrixTests
     {
         using PackedKernels kernels = PackedTiers.Require(tier);
         Random random = new(7);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         PackedFormat packed = PackedFormat.Find(format)!;
         int columns = format.BlockElements() == 1 ? 70 : format.BlockElements();
@@ -182,7 +182,7 @@ public sealed unsafe class PackedMatrixTests
     {
         using PackedKernels kernels = PackedTiers.Require(tier);
         Random random = new(11);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         const int Columns = 96;
         const int Rows = 64;
@@ -221,7 +221,7 @@ public sealed unsafe class PackedMatrixTests
     public void Products_made_together_are_those_made_alone(KernelTier tier)
     {
         using PackedKernels kernels = PackedTiers.Require(tier);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         Random random = new(9);
         (TensorFormat Format, int Rows)[] shapes = [(TensorFormat.Q8_0, 70), (TensorFormat.Q4_K, 33), (TensorFormat.Q6_K, 0), (TensorFormat.BF16, 16), (TensorFormat.Q4_0, 1500), (TensorFormat.F32, 5)];
@@ -260,7 +260,7 @@ public sealed unsafe class PackedMatrixTests
     public void A_view_from_within_a_strip_leaves_no_maxima(KernelTier tier)
     {
         using PackedKernels kernels = PackedTiers.Require(tier);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         RandomWeights.Fill(x, 1, 32, new Random(1));
         byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 40, 32, new Random(2));
@@ -282,7 +282,7 @@ public sealed unsafe class PackedMatrixTests
     {
         using PackedKernels tiles = PackedTiers.Require(KernelTier.Amx);
         using PackedKernels vectors = PackedTiers.Require(KernelTier.Avx512);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 16, 64, new Random(1));
         RandomWeights.Fill(x, 3, 64, new Random(2));
@@ -300,7 +300,7 @@ public sealed unsafe class PackedMatrixTests
     public void Disposed_kernels_refuse_to_run(KernelTier tier)
     {
         PackedKernels kernels = PackedTiers.Require(tier);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         byte[] bytes = new byte[34];
         fixed (byte* data = bytes)
@@ -330,7 +330,7 @@ public sealed unsafe class PackedMatrixTests
     public void A_wrong_input_is_refused(KernelTier tier)
     {
         using PackedKernels kernels = PackedTiers.Require(tier);
-        using ComputeTeam team = new(1);
+        using ComputeTeam team = StaleTeam.Of(1);
         using Activations x = new();
         byte[] bytes = new byte[34 * 4];
         fixed (byte* data = bytes)
@@ -354,7 +354,7 @@ public sealed unsafe class PackedMatrixTests
     public void Collections_do_not_disturb_a_product(KernelTier tier)
     {
         using PackedKernels kernels = PackedTiers.Require(tier);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         Random random = new(3);
         byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 256, 1024, random);
@@ -387,7 +387,7 @@ public sealed unsafe class PackedMatrixTests
     public void A_repeated_product_allocates_nothing(KernelTier tier)
     {
         using PackedKernels kernels = PackedTiers.Require(tier);
-        using ComputeTeam team = new(2);
+        using ComputeTeam team = StaleTeam.Of(2);
         using Activations x = new();
         byte[] bytes = RandomWeights.Create(TensorFormat.Q8_0, 64, 256, new Random(4));
         using NativeBuffer<float> y = new(64 * 70);

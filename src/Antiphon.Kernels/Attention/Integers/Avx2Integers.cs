@@ -211,7 +211,6 @@ internal static class Avx2Integers
         Each(i => code.vpaddd(Weight(i), Weight(i), Rounded(i)));
         if (masked)
         {
-            // Zeros where a query does not see the key; what was computed there may be anything.
             Each(i => code.vmovups(Rounded(i), Score(i)));
             Each(i => code.vcmpps(Rounded(i), Rounded(i), Constant(kernel, float.NegativeInfinity), 0x1E));
             Each(i => code.vandps(Weight(i), Weight(i), Rounded(i)));
@@ -219,6 +218,12 @@ internal static class Avx2Integers
 
         Each(i => code.vbroadcastss(X(i), __dword_ptr[scales + (16 * i * sizeof(float))]));
         Each(i => code.vmulps(X(i), X(i), Weight(i)));
+        if (masked)
+        {
+            // Zeros where a query does not see the key; what was computed there may be anything, and so may the scale of a value that is not there.
+            Each(i => code.vandps(X(i), X(i), Rounded(i)));
+        }
+
         Each(i => code.vmaxps(Most(i), Most(i), X(i)));
         Each(i => code.vmovups(Score(i), X(i)));
         for (int i = 1; i < 4; i++)
