@@ -26,9 +26,8 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
                 return path is null ? Tales.LoadAsync(options, report, cancellationToken) : LanguageModel.LoadAsync(path, options, report, cancellationToken);
             });
 
-    /// <summary>Loads a model for measurements, without an engine; null: Tales. The team stays the caller's.</summary>
-    public Task<LoadedModel> LoadForMeasuringAsync(
-        string? path, ComputeTeam team, MatrixPrecision precision, CancellationToken cancellationToken, KernelTuning? tuning = null) =>
+    /// <summary>Loads a model for measurements, without an engine; null: Tales. The team that the options name stays the caller's.</summary>
+    public Task<LoadedModel> LoadForMeasuringAsync(string? path, ModelLoadOptions options, CancellationToken cancellationToken) =>
         Terminal.WithProgressAsync(
             $"Loading {Name(path)}",
             progress => Task.Run(
@@ -37,7 +36,7 @@ internal sealed class Session(Terminal terminal, Interrupts interrupts)
                     ModelSource source = Open(path);
                     try
                     {
-                        return ModelLoader.Load(source, new ModelLoadOptions { Team = team, Precision = precision, Tuning = tuning, Progress = new Share(progress, cancellationToken) });
+                        return ModelLoader.Load(source, options with { Progress = new Share(progress, cancellationToken) });
                     }
                     catch
                     {

@@ -31,6 +31,7 @@ public sealed class LanguageModel : IAsyncDisposable
     private readonly KernelTuning? tuning;
     private readonly IReadOnlyList<string> adapters;
     private readonly MatrixPrecision precision;
+    private readonly KvFormat kvFormat;
     private readonly Lazy<TextEmbedder> embedder;
     private int disposed;
 
@@ -40,6 +41,7 @@ public sealed class LanguageModel : IAsyncDisposable
         this.tuning = tuning;
         adapters = options.Adapters;
         precision = options.Precision;
+        kvFormat = options.KvFormat;
         Text = text;
         DefaultSampling = options.DefaultSampling ?? text.RecommendedSampling ?? FallbackSampling;
         Name = options.Name ?? text.Name ?? Path.GetFileNameWithoutExtension(loaded.Source.Path.TrimEnd('/', '\\'));
@@ -262,10 +264,9 @@ public sealed class LanguageModel : IAsyncDisposable
         }
     }
 
-    /// <summary>What keys and values depend on. Kernels of different tiers round differently, and with bfloat16 than without, so their caches do not mix;
-    /// formats of keys and values do not either, since their blocks differ in size.</summary>
+    /// <summary>What keys and values depend on. Kernels of different tiers round differently, and with bfloat16 than without, so their caches do not mix; formats of keys and values do not either.</summary>
     private byte[] CacheKey() => ModelFingerprint.Of(
-        loaded.Source, adapters, $"{CpuFeatures.DefaultTier} {precision}{(CpuFeatures.Current.HasAvx512BFloat16 ? "" : " without bfloat16")}");
+        loaded.Source, adapters, $"{CpuFeatures.DefaultTier} {precision} {kvFormat}{(CpuFeatures.Current.HasAvx512BFloat16 ? "" : " without bfloat16")}");
 
     /// <summary>Ends the requests under way with <see cref="EngineStoppedException"/>, then frees the model.</summary>
     public async ValueTask DisposeAsync()
@@ -303,6 +304,7 @@ public sealed class LanguageModel : IAsyncDisposable
                 Threads = options.Threads ?? 0,
                 Tuning = tuning,
                 Precision = options.Precision,
+                KvFormat = options.KvFormat,
                 PackInBackground = options.PackInBackground,
                 Adapters = options.Adapters,
                 Progress = new WeightProgress(progress, reading, cancellationToken),

@@ -21,6 +21,12 @@ public sealed record LanguageModelOptions
     public MatrixPrecision Precision { get; init; } = MatrixPrecision.Fast;
 
     /// <summary>
+    /// How keys and values are kept in the cache. Default: <see cref="KvFormat.Auto"/>, what attention is fastest with at this <see cref="Precision"/>, 16 bits a number with
+    /// <see cref="MatrixPrecision.Fast"/> and 32 with any other.
+    /// </summary>
+    public KvFormat KvFormat { get; init; } = KvFormat.Auto;
+
+    /// <summary>
     /// Whether rearranging goes on while the model is already in use: it is ready in a fraction of a second, and the first answer waits for what is not done yet.
     /// False: loading ends when everything is rearranged. Default true. No answer depends on it.
     /// </summary>

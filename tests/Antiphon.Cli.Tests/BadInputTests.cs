@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using Antiphon.Testing;
 
 namespace Antiphon.Cli.Tests;
 
@@ -94,6 +95,8 @@ public sealed class BadInputTests
     [InlineData("run", "hi", "--seed", "many")]
     [InlineData("run", "hi", "--max-tokens", "0")]
     [InlineData("run", "hi", "--threads", "0")]
+    [InlineData("run", "hi", "--precision", "half")]
+    [InlineData("run", "hi", "--kv-format", "q8")]
     [InlineData("run", "a", "b", "c")]
     [InlineData("perplexity")]
     [InlineData("bench", "--batch", "1,x")]

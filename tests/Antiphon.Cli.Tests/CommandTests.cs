@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
+using Antiphon.Testing;
 
 namespace Antiphon.Cli.Tests;
 

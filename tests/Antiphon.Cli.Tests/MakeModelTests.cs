@@ -1,6 +1,7 @@
 using Antiphon.Cli.Making;
 using Antiphon.Kernels;
 using Antiphon.Models;
+using Antiphon.Testing;
 
 namespace Antiphon.Cli.Tests;
 

@@ -1,5 +1,6 @@
 using Antiphon.Engine;
 using Antiphon.Models;
+using Antiphon.Testing;
 using Microsoft.Extensions.AI;
 
 namespace Antiphon.Tests;
@@ -170,6 +171,31 @@ public sealed class LanguageModelTests(TalesFixture tales)
         }
 
         Assert.Single(answers.Distinct());
+    }
+
+    [Fact]
+    public async Task Keys_and_values_are_kept_as_asked_and_caches_of_different_formats_do_not_mix()
+    {
+        using var folder = new TemporaryFolder();
+        Dictionary<KvFormat, (string Text, long Bytes)> kept = [];
+        foreach (KvFormat format in Enum.GetValues<KvFormat>())
+        {
+            await using LanguageModel own = await Tales.LoadAsync(new LanguageModelOptions { Precision = MatrixPrecision.Exact, KvFormat = format });
+            foreach (KvFormat other in kept.Keys)
+            {
+                await Assert.ThrowsAsync<CacheFileException>(() => own.RestoreCacheAsync(folder[$"{other}"]));
+            }
+
+            string text = (await Answer.Of(own.GenerateAsync(Answer.Story, Answer.Greedy with { MaxTokens = 40 }))).Text;
+            await own.SaveCacheAsync(folder[$"{format}"]);
+            kept[format] = (text, new FileInfo(folder[$"{format}"]).Length);
+        }
+
+        Assert.Equal(kept[KvFormat.F32], kept[KvFormat.Auto]);
+        Assert.Equal(kept[KvFormat.F16].Bytes, kept[KvFormat.BF16].Bytes);
+        Assert.InRange((double)kept[KvFormat.F16].Bytes / kept[KvFormat.F32].Bytes, 0.49, 0.55);
+        Assert.InRange((double)kept[KvFormat.I16].Bytes / kept[KvFormat.F16].Bytes, 1.01, 1.2);
+        Assert.All(kept.Values, one => Assert.Equal(kept[KvFormat.F32].Text[..20], one.Text[..20]));
     }
 
     [Fact]

@@ -32,13 +32,14 @@ internal static class BenchCommand
             "antiphon bench model.gguf --lengths 512,8192 --context-depths 0,8192 --batch 1",
             "antiphon bench serve model.gguf --concurrency 16") { words, lengths, depths, batches, threads, steps, repeats, json, compare, BenchServeCommand.Create(session) };
         var precision = new PrecisionOption(command);
+        var kvFormat = new KvFormatOption(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string? path = parsed.GetValue(words) is [string given] ? given : null;
             BenchReport? before = parsed.GetValue(compare) is { } file ? BenchReport.Read(TextFiles.Read(file), file) : null;
             var plan = new Plan(
                 [.. parsed.GetValue(lengths)!.Distinct()], [.. parsed.GetValue(depths)!.Distinct()], [.. parsed.GetValue(batches)!.Distinct()],
-                parsed.GetValue(steps) ?? 32, parsed.GetValue(repeats) ?? 3, precision.Read(parsed));
+                parsed.GetValue(steps) ?? 32, parsed.GetValue(repeats) ?? 3, precision.Read(parsed), kvFormat.Read(parsed));
             List<BenchLimits> limits = [];
             List<BenchRow> rows = [];
             long weightBytes = 0;
@@ -47,7 +48,8 @@ internal static class BenchCommand
                 using var team = new ComputeTeam(count);
                 long start = Stopwatch.GetTimestamp();
                 var tuning = new KernelTuning(TuningFile.Path, CpuFeatures.DefaultTier, count);
-                using LoadedModel model = await session.LoadForMeasuringAsync(path, team, plan.Precision, cancellationToken, tuning).ConfigureAwait(false);
+                using LoadedModel model = await session.LoadForMeasuringAsync(
+                    path, new ModelLoadOptions { Team = team, Precision = plan.Precision, KvFormat = plan.KvFormat, Tuning = tuning }, cancellationToken).ConfigureAwait(false);
                 double loadSeconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
                 plan.Check(model.Backend);
                 var work = new ModelWork(model);
@@ -58,7 +60,7 @@ internal static class BenchCommand
             }
 
             var report = new BenchReport(
-                Session.Name(path), CpuFeatures.Current.Name, CpuFeatures.DefaultTier.ToString().ToLowerInvariant(), plan.Precision.ToString().ToLowerInvariant(),
+                Session.Name(path), CpuFeatures.Current.Name, CpuFeatures.DefaultTier.ToString().ToLowerInvariant(), plan.Name,
                 weightBytes, plan.Steps, plan.Repeats, limits, rows);
             if (parsed.GetValue(json))
             {
@@ -188,8 +190,11 @@ internal static class BenchCommand
 
     private sealed record Test(bool IsDecode, int Tokens, int Batch, double Bytes, double Operations);
 
-    private sealed record Plan(int[] Lengths, int[] Depths, int[] Batches, int Steps, int Repeats, MatrixPrecision Precision)
+    private sealed record Plan(int[] Lengths, int[] Depths, int[] Batches, int Steps, int Repeats, MatrixPrecision Precision, KvFormat KvFormat)
     {
+        /// <summary>Precision and, where it was chosen, the cache's format.</summary>
+        public string Name => $"{Precision}{(KvFormat == KvFormat.Auto ? "" : $", {KvFormat} cache")}".ToLowerInvariant();
+
         /// <summary>Refuses what the model's context or the memory do not hold.</summary>
         public void Check(IBackend backend)
         {

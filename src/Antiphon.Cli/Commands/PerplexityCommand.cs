@@ -24,12 +24,14 @@ internal static class PerplexityCommand
             "antiphon perplexity model.gguf wiki.test.raw",
             "antiphon perplexity model.gguf wiki.test.raw --windows 48 --json") { words, window, windows, threads, json };
         var precision = new PrecisionOption(command);
+        var kvFormat = new KvFormatOption(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string[] given = parsed.GetValue(words)!;
             string text = TextFiles.Read(given[^1]);
             using var team = new ComputeTeam(parsed.GetValue(threads) ?? Environment.ProcessorCount);
-            using LoadedModel model = await session.LoadForMeasuringAsync(given.Length == 2 ? given[0] : null, team, precision.Read(parsed), cancellationToken).ConfigureAwait(false);
+            using LoadedModel model = await session.LoadForMeasuringAsync(
+                given.Length == 2 ? given[0] : null, new ModelLoadOptions { Team = team, Precision = precision.Read(parsed), KvFormat = kvFormat.Read(parsed) }, cancellationToken).ConfigureAwait(false);
             Tokenizer tokenizer = ModelText.Read(model.Source).Tokenizer;
             int size = parsed.GetValue(window) ?? Math.Min(512, model.Backend.ContextLength);
             if (size > model.Backend.ContextLength)

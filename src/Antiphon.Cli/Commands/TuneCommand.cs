@@ -39,7 +39,7 @@ internal static class TuneCommand
             }
 
             var tuning = new KernelTuning(TuningFile.Path, CpuFeatures.DefaultTier, team.Size);
-            using LoadedModel model = await session.LoadForMeasuringAsync(path, team, precision.Read(parsed), cancellationToken, tuning).ConfigureAwait(false);
+            using LoadedModel model = await session.LoadForMeasuringAsync(path, new ModelLoadOptions { Team = team, Precision = precision.Read(parsed), Tuning = tuning }, cancellationToken).ConfigureAwait(false);
             long most = (parsed.GetValue(seconds) ?? 60) * Stopwatch.Frequency;
             await session.Terminal.WithProgressAsync(
                 "Timing kernels",

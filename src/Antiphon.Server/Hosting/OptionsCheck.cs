@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Microsoft.Extensions.Options;
 
 namespace Antiphon.Server;
@@ -9,8 +10,8 @@ internal sealed class OptionsCheck : IValidateOptions<AntiphonServerOptions>
     public const string NameRule = "must have 1 to 128 letters, digits or . _ - / :";
 
     /// <summary>Whether a model may have this name.</summary>
-    public static bool IsName(string name) =>
-        name.Length is > 0 and <= 128 && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-' or '/' or ':');
+    public static bool IsName([NotNullWhen(true)] string? name) =>
+        name?.Length is > 0 and <= 128 && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-' or '/' or ':');
 
     public ValidateOptionsResult Validate(string? name, AntiphonServerOptions options)
     {
@@ -18,7 +19,13 @@ internal sealed class OptionsCheck : IValidateOptions<AntiphonServerOptions>
         var names = new HashSet<string>(StringComparer.Ordinal);
         foreach (ServedModelOptions model in options.Models)
         {
-            foreach (string id in model.Aliases.Prepend(model.Id))
+            // A configuration may leave out what code cannot.
+            if (string.IsNullOrEmpty(model.Path) && model.Loader is null)
+            {
+                failures.Add($"Models: \"{model.Id}\" has no Path, that of a .gguf file or a model folder");
+            }
+
+            foreach (string? id in model.Aliases.Prepend(model.Id))
             {
                 if (!IsName(id))
                 {

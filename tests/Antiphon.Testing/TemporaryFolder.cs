@@ -1,7 +1,7 @@
-namespace Antiphon.Cli.Tests;
+namespace Antiphon.Testing;
 
 /// <summary>A folder that is gone after the test.</summary>
-internal sealed class TemporaryFolder : IDisposable
+public sealed class TemporaryFolder : IDisposable
 {
     private readonly string path = Directory.CreateTempSubdirectory("antiphon-test-").FullName;
 
