@@ -6,7 +6,7 @@ using Antiphon.Kernels.Tuning;
 namespace Antiphon.Kernels.MultiScale;
 
 /// <summary>A matrix in the layout of <see cref="CodeLayout"/>, multiplied as integers. <see cref="SplitArithmetic.Dot"/> defines the result.</summary>
-internal sealed unsafe class CodeMatrix : WeightMatrix
+internal sealed unsafe class CodeMatrix : StripMatrix<CodeMatrix, ProductPlan, CodeMatrix.MultiplyWork>
 {
     // A chunk is never less than this: starting a kernel, and fetching what it reads first, must not count.
     private const long SmallestChunk = 32 << 10;
@@ -16,8 +16,6 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
 
     private readonly MultiScaleKernels kernels;
     private readonly CodeLayout layout;
-    private readonly PackedStrips strips;
-    private readonly long firstRow;
     private readonly MatrixTuning? tuning;
 
     /// <summary>A view of packed rows.</summary>
@@ -28,60 +26,20 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     /// <param name="strips">The strips of the whole matrix.</param>
     /// <param name="firstRow">The view's first row in it.</param>
     public CodeMatrix(MultiScaleKernels kernels, CodeLayout layout, int rows, int columns, PackedStrips strips, long firstRow)
-        : base(layout.Format, rows, columns)
+        : base(layout.Format, rows, columns, strips, firstRow)
     {
         this.kernels = kernels;
         this.layout = layout;
-        this.strips = strips;
-        this.firstRow = firstRow;
         tuning = kernels.Tuning?.Matrix($"{(kernels.Passes == 2 ? "int8" : "w8a8")} {layout.Format} {rows} x {columns}", ProductPlan.Classes);
     }
-
-    /// <summary>Multiplies the first few matrices in one pass of the team, if they are of this kind.</summary>
-    /// <returns>How many were multiplied; 0: none.</returns>
-    public static int MultiplyTogether(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
-    {
-        if (products[0].Matrix is not CodeMatrix first)
-        {
-            return 0;
-        }
-
-        int count = 0;
-        while (count < Math.Min(products.Length, MostTogether) && products[count].Matrix is CodeMatrix matrix && matrix.kernels == first.kernels && matrix.layout.IsWords == first.layout.IsWords)
-        {
-            // Before anybody looks at the clock.
-            _ = matrix.strips.Packed;
-            count++;
-        }
-
-        ProductPlan plan = first.Plan(x.Rows, count, out TimedCall call);
-        StripProducts<MultiplyWork> work = default;
-        foreach (MatrixOutput product in products[..count])
-        {
-            ((CodeMatrix)product.Matrix).Add(ref work, plan, x, product, team);
-        }
-
-        work.Cut(team.Size);
-        team.Run(ref work, work.Chunks);
-        call.End();
-        for (int i = 0; i < count; i++)
-        {
-            GC.KeepAlive(products[i].Matrix);
-        }
-
-        return count;
-    }
-
-    /// <inheritdoc/>
-    public override void Multiply(Activations x, float* y, int stride, ComputeTeam team) => MultiplyTogether([new MatrixOutput(this, y, stride)], x, team);
 
     /// <inheritdoc/>
     public override void DecodeRow(int row, Span<float> destination)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
         destination = destination[..Columns];
-        long at = firstRow + row;
-        byte* strip = strips.Packed + (at / CodeLayout.StripRows * layout.StripBytes(Columns));
+        long at = FirstRow + row;
+        byte* strip = Strips.Packed + (at / CodeLayout.StripRows * layout.StripBytes(Columns));
         int lane = (int)(at % CodeLayout.StripRows);
         for (int first = 0; first < Columns; first += layout.BlockColumns)
         {
@@ -94,18 +52,7 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             }
         }
 
-        GC.KeepAlive(strips);
-    }
-
-    /// <inheritdoc/>
-    public override WeightMatrix Slice(int firstRow, int rowCount)
-    {
-        if (firstRow < 0 || rowCount < 0 || firstRow > Rows - rowCount)
-        {
-            throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
-        }
-
-        return new CodeMatrix(kernels, layout, rowCount, Columns, strips, this.firstRow + firstRow);
+        GC.KeepAlive(Strips);
     }
 
     /// <inheritdoc/>
@@ -120,34 +67,25 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
     /// <summary>Which digits of the activations' sums a plan's kernels read.</summary>
     private int Digits(ProductPlan plan) => layout.HasSuperMinimum && plan.Kind != ProductKind.Lanes ? layout.SubBlocks : 0;
 
-    private ProductPlan Plan(int tokens, int together, out TimedCall call)
+    /// <inheritdoc/>
+    protected override CodeMatrix View(long firstRow, int rows) => new(kernels, layout, rows, Columns, Strips, firstRow);
+
+    /// <inheritdoc/>
+    protected override bool Shares(CodeMatrix other) => other.kernels == kernels && other.layout.IsWords == layout.IsWords;
+
+    /// <inheritdoc/>
+    protected override ProductPlan Plan(int tokens, int together, out TimedCall call)
     {
         call = default;
-        if (tokens == 0)
-        {
-            return default;
-        }
-
         int index = ProductPlan.Class(tokens);
         ProductPlan[] plans = ProductPlan.For(kernels, layout, index);
         return tuning is null || plans.Length == 1 ? plans[0] : tuning.Take(plans, index, ProductPlan.ClassName, together, out call);
     }
 
-    private void Add(ref StripProducts<MultiplyWork> products, ProductPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)
+    /// <inheritdoc/>
+    protected override MultiplyWork Work(ProductPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)
     {
-        if (x.Columns != Columns)
-        {
-            throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {Columns}", nameof(x));
-        }
-
-        output.Check(firstRow);
-        if (x.Rows == 0 || Rows == 0)
-        {
-            return;
-        }
-
         x.Split.Prepare(x, plan.Order(kernels.Passes), kernels.Passes, Digits(plan), team);
-        long firstStrip = firstRow / CodeLayout.StripRows;
         MultiplyWork work = new()
         {
             Kind = plan.Kind,
@@ -159,11 +97,11 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
             Tokens = x.Rows,
             Columns = Columns,
             StripBytes = layout.StripBytes(Columns),
-            Strips = (int)(((firstRow + Rows + CodeLayout.StripRows - 1) / CodeLayout.StripRows) - firstStrip),
-            Skip = (int)(firstRow % CodeLayout.StripRows),
+            Strips = StripCount,
+            Skip = Skip,
             Product = output,
         };
-        work.Weights = strips.Packed + (firstStrip * work.StripBytes);
+        work.Weights = Strips.Packed + (FirstStrip * work.StripBytes);
 
         // Here rather than in the chunks, which would wait for each other.
         switch (plan.Kind)
@@ -192,12 +130,12 @@ internal sealed unsafe class CodeMatrix : WeightMatrix
                 break;
         }
 
-        products.Add(work);
+        return work;
     }
 
     /// <summary>One product, cut into ranges of strips.</summary>
     [StructLayout(LayoutKind.Auto)]
-    private struct MultiplyWork : IStripWork
+    internal struct MultiplyWork : IStripWork
     {
         public ProductKind Kind;
         public int PanelSize;

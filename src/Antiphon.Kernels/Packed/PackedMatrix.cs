@@ -9,7 +9,7 @@ namespace Antiphon.Kernels.Packed;
 /// The result is defined by <see cref="PackedFormat.Decode"/>, <see cref="PackedFormat.Round"/> of weights, <see cref="BFloat16.Round"/> of activations, and the tier's dot product in
 /// <see cref="TileArithmetic"/>; NaN and infinity stay NaN and infinity, though which NaN is not defined.
 /// </remarks>
-internal sealed unsafe class PackedMatrix : WeightMatrix
+internal sealed unsafe class PackedMatrix : StripMatrix<PackedMatrix, PackedPlan, PackedMatrix.MultiplyWork>
 {
     // Longest chain that a panel takes whole; a longer one is cut, so that the panel keeps enough strips.
     private const int MostPanelSteps = 128;
@@ -21,8 +21,6 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
 
     private readonly PackedKernels kernels;
     private readonly PackedFormat format;
-    private readonly PackedStrips strips;
-    private readonly long firstRow;
     private readonly MatrixTuning? tuning;
 
     /// <summary>A view of packed rows.</summary>
@@ -33,60 +31,20 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
     /// <param name="strips">The strips of the whole matrix.</param>
     /// <param name="firstRow">The view's first row in it.</param>
     public PackedMatrix(PackedKernels kernels, PackedFormat format, int rows, int columns, PackedStrips strips, long firstRow)
-        : base(format.Format, rows, columns)
+        : base(format.Format, rows, columns, strips, firstRow)
     {
         this.kernels = kernels;
         this.format = format;
-        this.strips = strips;
-        this.firstRow = firstRow;
         tuning = kernels.Tuning?.Matrix($"bfloat16 {format.Format} {rows} x {columns}", PackedPlan.Classes);
     }
-
-    /// <summary>Multiplies the first few matrices in one pass of the team, if they are of this kind.</summary>
-    /// <returns>How many were multiplied; 0: none.</returns>
-    public static int MultiplyTogether(ReadOnlySpan<MatrixOutput> products, Activations x, ComputeTeam team)
-    {
-        if (products[0].Matrix is not PackedMatrix first)
-        {
-            return 0;
-        }
-
-        int count = 0;
-        while (count < Math.Min(products.Length, MostTogether) && products[count].Matrix is PackedMatrix matrix && matrix.kernels == first.kernels)
-        {
-            // Before anybody looks at the clock.
-            _ = matrix.strips.Packed;
-            count++;
-        }
-
-        PackedPlan plan = first.Plan(x.Rows, count, out TimedCall call);
-        StripProducts<MultiplyWork> work = default;
-        foreach (MatrixOutput product in products[..count])
-        {
-            ((PackedMatrix)product.Matrix).Add(ref work, plan, x, product, team);
-        }
-
-        work.Cut(team.Size);
-        team.Run(ref work, work.Chunks);
-        call.End();
-        for (int i = 0; i < count; i++)
-        {
-            GC.KeepAlive(products[i].Matrix);
-        }
-
-        return count;
-    }
-
-    /// <inheritdoc/>
-    public override void Multiply(Activations x, float* y, int stride, ComputeTeam team) => MultiplyTogether([new MatrixOutput(this, y, stride)], x, team);
 
     /// <inheritdoc/>
     public override void DecodeRow(int row, Span<float> destination)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows);
         destination = destination[..Columns];
-        long at = firstRow + row;
-        byte* strip = strips.Packed + (at / PackedFormat.StripRows * format.StripBytes(Columns));
+        long at = FirstRow + row;
+        byte* strip = Strips.Packed + (at / PackedFormat.StripRows * format.StripBytes(Columns));
         Span<float> values = stackalloc float[PackedFormat.TileColumns];
         for (int step = 0; destination.Length > 0; step++)
         {
@@ -96,18 +54,7 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             destination = destination[count..];
         }
 
-        GC.KeepAlive(strips);
-    }
-
-    /// <inheritdoc/>
-    public override WeightMatrix Slice(int firstRow, int rowCount)
-    {
-        if (firstRow < 0 || rowCount < 0 || firstRow > Rows - rowCount)
-        {
-            throw new ArgumentOutOfRangeException(nameof(firstRow), $"rows [{firstRow}, {firstRow} + {rowCount}) of {Rows}");
-        }
-
-        return new PackedMatrix(kernels, format, rowCount, Columns, strips, this.firstRow + firstRow);
+        GC.KeepAlive(Strips);
     }
 
     /// <inheritdoc/>
@@ -123,33 +70,24 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
         return x.Packed;
     }
 
-    private PackedPlan Plan(int tokens, int together, out TimedCall call)
+    /// <inheritdoc/>
+    protected override PackedMatrix View(long firstRow, int rows) => new(kernels, format, rows, Columns, Strips, firstRow);
+
+    /// <inheritdoc/>
+    protected override bool Shares(PackedMatrix other) => other.kernels == kernels;
+
+    /// <inheritdoc/>
+    protected override PackedPlan Plan(int tokens, int together, out TimedCall call)
     {
         call = default;
-        if (tokens == 0)
-        {
-            return default;
-        }
-
         PackedPlan[] plans = PackedPlan.For(kernels.Tier, tokens);
         return tuning is null || plans.Length == 1 ? plans[0] : tuning.Take(plans, PackedPlan.Class(tokens), PackedPlan.ClassName, together, out call);
     }
 
-    private void Add(ref StripProducts<MultiplyWork> products, PackedPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)
+    /// <inheritdoc/>
+    protected override MultiplyWork Work(PackedPlan plan, Activations x, in MatrixOutput output, ComputeTeam team)
     {
-        if (x.Columns != Columns)
-        {
-            throw new ArgumentException($"an input of {x.Columns} columns does not fit a matrix of {Columns}", nameof(x));
-        }
-
-        output.Check(firstRow);
-        if (x.Rows == 0 || Rows == 0)
-        {
-            return;
-        }
-
         x.Packed.Prepare(x, kernels, team);
-        long firstStrip = firstRow / PackedFormat.StripRows;
         MultiplyWork work = new()
         {
             Kernels = kernels,
@@ -158,12 +96,12 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             Tokens = x.Rows,
             Steps = PackedFormat.Steps(Columns),
             StripBytes = format.StripBytes(Columns),
-            Strips = (int)(((firstRow + Rows + PackedFormat.StripRows - 1) / PackedFormat.StripRows) - firstStrip),
-            Skip = (int)(firstRow % PackedFormat.StripRows),
+            Strips = StripCount,
+            Skip = Skip,
             Input = x.Packed.Pointer,
             Product = output,
         };
-        work.Weights = strips.Packed + (firstStrip * work.StripBytes);
+        work.Weights = Strips.Packed + (FirstStrip * work.StripBytes);
         if (kernels.Tier != KernelTier.Amx)
         {
             work.Kernel = kernels.Vector(format);
@@ -180,12 +118,12 @@ internal sealed unsafe class PackedMatrix : WeightMatrix
             work.PanelSteps = parts == 1 ? work.Steps : ((work.Steps / parts) + PackedFormat.SuperTiles) / PackedFormat.SuperTiles * PackedFormat.SuperTiles;
         }
 
-        products.Add(work);
+        return work;
     }
 
     /// <summary>One product, cut into ranges of strips.</summary>
     [StructLayout(LayoutKind.Auto)]
-    private struct MultiplyWork : IStripWork
+    internal struct MultiplyWork : IStripWork
     {
         public PackedKernels Kernels;
         public PackedFormat Format;

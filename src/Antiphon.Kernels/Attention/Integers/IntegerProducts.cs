@@ -28,7 +28,7 @@ internal static unsafe class IntegerProducts<T>
         for (int k = 0; k < keyCount; k += 4)
         {
             int q = 0;
-            if (typeof(T) == typeof(Lanes512))
+            if (typeof(T) != typeof(LanesPortable))
             {
                 for (; q + 2 <= count; q += 2)
                 {
@@ -71,6 +71,16 @@ internal static unsafe class IntegerProducts<T>
                 for (int i = 0; i < 2 && d < size; i++)
                 {
                     AddOne(weights + ((q + i) * BlockKeys), units[q + i], values, rows, ahead, d, states + ((long)(q + i) * stateFloats), stateFloats);
+                }
+            }
+        }
+        else if (typeof(T) == typeof(Lanes256))
+        {
+            for (; q + 2 <= count; q += 2)
+            {
+                for (int d = 0; d < size; d += 32)
+                {
+                    AddTwoNarrow(weights + (q * BlockKeys), units + q, values, rows, q == 0 ? next : values, d, states + ((long)q * stateFloats), stateFloats);
                 }
             }
         }
@@ -130,8 +140,7 @@ internal static unsafe class IntegerProducts<T>
                 d += Avx2.MultiplyAddAdjacent(q, Vector256.Load(keys[3] + i));
             }
 
-            Vector256<int> sums = Avx2.HorizontalAdd(Avx2.HorizontalAdd(a, b), Avx2.HorizontalAdd(c, d));
-            (sums.GetLower() + sums.GetUpper()).Store(scores);
+            Sums(a, b, c, d).Store(scores);
         }
         else
         {
@@ -151,6 +160,12 @@ internal static unsafe class IntegerProducts<T>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ScoreTwo(short* query, short** keys, short** next, int size, int* scores)
     {
+        if (typeof(T) == typeof(Lanes256))
+        {
+            ScoreTwoNarrow(query, keys, next, size, scores);
+            return;
+        }
+
         Vector512<int> a = default, b = default, c = default, d = default;
         Vector512<int> e = default, f = default, g = default, h = default;
         short* other = query + size;
@@ -186,6 +201,53 @@ internal static unsafe class IntegerProducts<T>
 
         Sums(a, b, c, d).Store(scores);
         Sums(e, f, g, h).Store(scores + BlockKeys);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ScoreTwoNarrow(short* query, short** keys, short** next, int size, int* scores)
+    {
+        Vector256<int> a = default, b = default, c = default, d = default;
+        Vector256<int> e = default, f = default, g = default, h = default;
+        short* other = query + size;
+        short* first = keys[0];
+        short* second = keys[1];
+        short* third = keys[2];
+        short* fourth = keys[3];
+        for (nint i = 0; i < size; i += 32)
+        {
+            Fetch(next[0], i);
+            Fetch(next[1], i);
+            Fetch(next[2], i);
+            Fetch(next[3], i);
+            for (nint at = i; at < i + 32; at += 16)
+            {
+                Vector256<short> q = Vector256.Load(query + at);
+                Vector256<short> r = Vector256.Load(other + at);
+                Vector256<short> k = Vector256.Load(first + at);
+                a += Avx2.MultiplyAddAdjacent(q, k);
+                e += Avx2.MultiplyAddAdjacent(r, k);
+                k = Vector256.Load(second + at);
+                b += Avx2.MultiplyAddAdjacent(q, k);
+                f += Avx2.MultiplyAddAdjacent(r, k);
+                k = Vector256.Load(third + at);
+                c += Avx2.MultiplyAddAdjacent(q, k);
+                g += Avx2.MultiplyAddAdjacent(r, k);
+                k = Vector256.Load(fourth + at);
+                d += Avx2.MultiplyAddAdjacent(q, k);
+                h += Avx2.MultiplyAddAdjacent(r, k);
+            }
+        }
+
+        Sums(a, b, c, d).Store(scores);
+        Sums(e, f, g, h).Store(scores + BlockKeys);
+    }
+
+    /// <summary>The sums of four vectors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<int> Sums(Vector256<int> a, Vector256<int> b, Vector256<int> c, Vector256<int> d)
+    {
+        Vector256<int> sums = Avx2.HorizontalAdd(Avx2.HorizontalAdd(a, b), Avx2.HorizontalAdd(c, d));
+        return sums.GetLower() + sums.GetUpper();
     }
 
     /// <summary>The sums of four vectors.</summary>
@@ -235,10 +297,7 @@ internal static unsafe class IntegerProducts<T>
                     high += Avx2.MultiplyAddAdjacent(Avx2.UnpackHigh(first, second), weight);
                 }
 
-                Vector256<float> units = Vector256.Create(unit);
-                float* at = sums + half;
-                Fma.MultiplyAdd(Vector256.ConvertToSingle(Avx2.Permute2x128(low, high, 0x20)), units, Vector256.Load(at)).Store(at);
-                Fma.MultiplyAdd(Vector256.ConvertToSingle(Avx2.Permute2x128(low, high, 0x31)), units, Vector256.Load(at + 8)).Store(at + 8);
+                Add(low, high, unit, sums + half);
             }
         }
         else
@@ -295,6 +354,57 @@ internal static unsafe class IntegerProducts<T>
         Add(a2, a3, units[0], sums + 32, whole);
         Add(b0, b1, units[1], sums + stateFloats, true);
         Add(b2, b3, units[1], sums + stateFloats + 32, whole);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AddTwoNarrow(short* weights, float* units, short** values, int rows, short** next, nint column, float* states, int stateFloats)
+    {
+        bool whole = column + 32 <= stateFloats - 16;
+        Vector256<int> a0 = default, a1 = default, a2 = default, a3 = default;
+        Vector256<int> b0 = default, b1 = default, b2 = default, b3 = default;
+        for (int r = 0; r < rows; r += 2)
+        {
+            short* first = values[r] + column;
+            short* second = values[r + 1] + column;
+            Fetch(next[r], column);
+            Fetch(next[r + 1], column);
+            Vector256<short> weight = Vector256.Create(*(int*)(weights + r)).AsInt16();
+            Vector256<short> other = Vector256.Create(*(int*)(weights + r + BlockKeys)).AsInt16();
+            Vector256<short> x = Vector256.Load(first);
+            Vector256<short> y = Vector256.Load(second);
+            Vector256<short> low = Avx2.UnpackLow(x, y);
+            Vector256<short> high = Avx2.UnpackHigh(x, y);
+            a0 += Avx2.MultiplyAddAdjacent(low, weight);
+            a1 += Avx2.MultiplyAddAdjacent(high, weight);
+            b0 += Avx2.MultiplyAddAdjacent(low, other);
+            b1 += Avx2.MultiplyAddAdjacent(high, other);
+            x = Vector256.Load(first + 16);
+            y = Vector256.Load(second + 16);
+            low = Avx2.UnpackLow(x, y);
+            high = Avx2.UnpackHigh(x, y);
+            a2 += Avx2.MultiplyAddAdjacent(low, weight);
+            a3 += Avx2.MultiplyAddAdjacent(high, weight);
+            b2 += Avx2.MultiplyAddAdjacent(low, other);
+            b3 += Avx2.MultiplyAddAdjacent(high, other);
+        }
+
+        float* sums = states + 16 + column;
+        Add(a0, a1, units[0], sums);
+        Add(b0, b1, units[1], sums + stateFloats);
+        if (whole)
+        {
+            Add(a2, a3, units[0], sums + 16);
+            Add(b2, b3, units[1], sums + stateFloats + 16);
+        }
+    }
+
+    /// <summary>Adds sums of 16 columns, which come as unpacking leaves them, to a state.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Add(Vector256<int> low, Vector256<int> high, float unit, float* sums)
+    {
+        Vector256<float> units = Vector256.Create(unit);
+        Fma.MultiplyAdd(Vector256.ConvertToSingle(Avx2.Permute2x128(low, high, 0x20)), units, Vector256.Load(sums)).Store(sums);
+        Fma.MultiplyAdd(Vector256.ConvertToSingle(Avx2.Permute2x128(low, high, 0x31)), units, Vector256.Load(sums + 8)).Store(sums + 8);
     }
 
     /// <summary>Adds sums of 32 columns, which come as unpacking leaves them, to a state.</summary>
