@@ -1,32 +1,20 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Antiphon.Testing;
 
 namespace Antiphon.Tests;
 
-/// <summary>The single-file samples, each built and run as a reader would. Long: they build the projects that they use.</summary>
+/// <summary>The samples, each built and run as a reader would. Long: they build the projects that they use.</summary>
 public sealed class SampleTests
 {
-    private static readonly string Folder = Find();
-
-    public static TheoryData<string> Files =>
-        [.. Directory.Exists(Folder) ? Directory.GetFiles(Folder, "*.cs").Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal).ToArray() : ["(absent)"]];
+    public static TheoryData<string> Files => [.. Directory.GetFiles(Repository.At("samples", "SingleFile"), "*.cs").Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal)];
 
     [Theory]
     [MemberData(nameof(Files))]
     public async Task A_sample_runs(string file)
     {
-        Assert.SkipUnless(Environment.GetEnvironmentVariable("ANTIPHON_LONG") == "1", "long: set ANTIPHON_LONG=1");
-        Assert.SkipUnless(Directory.Exists(Folder), "the samples are not beside the tests");
-        var start = new ProcessStartInfo("dotnet") { WorkingDirectory = Folder, RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string argument in new[] { "run", "-c", "Release", file })
-        {
-            start.ArgumentList.Add(argument);
-        }
-
-        using Process process = Process.Start(start)!;
-        Task<string> errors = process.StandardError.ReadToEndAsync();
-        string output = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, $"{file}: {process.ExitCode}: {await errors}{output}");
+        SkipUnlessLong();
+        string output = await RunAsync(Repository.At("samples", "SingleFile"), "dotnet", "run", "-c", "Release", file);
         Assert.True(output.Trim().Length > 40, output);
         if (file == "neighbours.cs")
         {
@@ -34,14 +22,30 @@ public sealed class SampleTests
         }
     }
 
-    private static string Find()
+    /// <summary>As docs/embedding.md says: with the vectors of AVX2, which are not used otherwise.</summary>
+    [Fact]
+    public async Task An_application_compiled_ahead_of_time_tells_its_story()
     {
-        DirectoryInfo? folder = new(AppContext.BaseDirectory);
-        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Antiphon.slnx")))
-        {
-            folder = folder.Parent;
-        }
+        SkipUnlessLong();
+        Assert.SkipUnless(OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64, "compiled for Linux on x64");
+        using var folder = new TemporaryFolder();
+        string log = await RunAsync(
+            Repository.At("samples", "Embedding"), "dotnet", "publish", "-c", "Release", "-r", "linux-x64", "-p:PublishAot=true", "-p:IlcInstructionSet=x86-64-v3",
+            "--artifacts-path", folder["artifacts"], "-o", folder["out"]);
+        Assert.DoesNotContain("warning", log);
+        Assert.Contains("fox", await RunAsync(folder.Folder, folder["out/Embedding"]), StringComparison.OrdinalIgnoreCase);
+    }
 
-        return Path.Combine(folder?.FullName ?? "", "samples", "SingleFile");
+    private static void SkipUnlessLong() => Assert.SkipUnless(Environment.GetEnvironmentVariable("ANTIPHON_LONG") == "1", "long: set ANTIPHON_LONG=1");
+
+    private static async Task<string> RunAsync(string folder, string command, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(command, arguments) { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
+        using Process process = Process.Start(start)!;
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        string output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, $"{command} {string.Join(' ', arguments)}: {process.ExitCode}: {await errors}{output}");
+        return output;
     }
 }
