@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Antiphon.Kernels;
 using Antiphon.Kernels.MultiScale;
 using Antiphon.Kernels.Packed;
 using Antiphon.Testing;
@@ -165,6 +166,9 @@ public sealed class CommandTests
         Assert.Contains(generates ? "executable memory is granted" : reason!, run.Out);
         Assert.Equal(generates || integers.IsGenerated, run.Out.Contains("instructions", StringComparison.Ordinal));
         Assert.Equal(integers.IsGenerated, run.Out.Contains("multiply integers", StringComparison.Ordinal));
+        using PagedAttention attention = new(null, fast: true);
+        AttentionShape shape = new() { QueryHeads = 1, KeyValueHeads = 1, KeySize = 128, ValueSize = 128, Scale = 1 };
+        Assert.Equal(attention.Generated(shape).Count > 0, run.Out.Contains("attention", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -82,6 +82,9 @@ internal static class DoctorCommand
         return command;
     }
 
+    // What most models' heads have; attention has kernels for each size.
+    private const int UsualHead = 128;
+
     /// <summary>What the memory and the units that multiply can do at best; the memory first.</summary>
     private static List<(string What, double Rate, string Unit)> Peaks(int threads)
     {
@@ -120,6 +123,8 @@ internal static class DoctorCommand
         using var integers = new MultiScaleKernels();
         integers.Prepare(formats);
         List<GeneratedKernel> list = [.. integers.Generated, .. WeightMatrix.Generated()];
+        using var attention = new PagedAttention(null, fast: true);
+        list.AddRange(attention.Generated(new AttentionShape { QueryHeads = 1, KeyValueHeads = 1, KeySize = UsualHead, ValueSize = UsualHead, Scale = 1 }));
         string rest = "";
         if (PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason))
         {
@@ -140,7 +145,7 @@ internal static class DoctorCommand
 
         return (list, string.Create(
             CultureInfo.InvariantCulture,
-            $"executable memory is granted; {list.Count} kernels for all formats, {Sizes.Bytes(list.Sum(k => (long)k.CodeBytes))} of code, in {Stopwatch.GetElapsedTime(start).TotalMilliseconds:0} ms{rest}"));
+            $"executable memory is granted; {list.Count} kernels for all formats and heads of {UsualHead}, {Sizes.Bytes(list.Sum(k => (long)k.CodeBytes))} of code, in {Stopwatch.GetElapsedTime(start).TotalMilliseconds:0} ms{rest}"));
     }
 
     private static void ShowKernels(Terminal terminal, IReadOnlyList<GeneratedKernel> kernels)

@@ -1,4 +1,5 @@
 using Antiphon.Kernels.Integers;
+using Antiphon.Kernels.Packed;
 using Antiphon.Kernels.Tiled;
 
 namespace Antiphon.Kernels;
@@ -58,6 +59,10 @@ public sealed unsafe class PagedAttention : IDisposable
 
     /// <summary>Whether an attention can be computed over a cache of integers: without soft-cap, over keys and values of at most 256 numbers.</summary>
     public static bool SupportsIntegers(int keySize, int valueSize, float softCap) => IntegerArithmetic.Supports(keySize, valueSize, softCap);
+
+    /// <summary>The generated kernels of attention of a kind over the cache that the fast path prefers, made now rather than when it is first computed; none where there are none.</summary>
+    public IReadOnlyList<GeneratedKernel> Generated(in AttentionShape shape) =>
+        tiled is not null ? [.. tiled.Find(shape, TensorFormat.BF16, TensorFormat.BF16).Generated] : integers is not null ? [.. integers.Find(shape).Generated] : [];
 
     /// <summary>Computes the outputs of all slices.</summary>
     /// <param name="shape">The layer's attention.</param>

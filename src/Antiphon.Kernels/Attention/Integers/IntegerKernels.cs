@@ -1,4 +1,5 @@
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels.Integers;
 
@@ -45,6 +46,20 @@ internal sealed class IntegerKernels : IDisposable
         bool fuses = form == IntegerForm.Avx2Fused;
         scores = [Avx2Integers.GenerateScores(key, fuses)];
         values = [Avx2Integers.GenerateValues(value, masked: false, fuses), Avx2Integers.GenerateValues(value, masked: true, fuses)];
+    }
+
+    /// <summary>The kernels, for people.</summary>
+    public IEnumerable<GeneratedKernel> Generated
+    {
+        get
+        {
+            KernelTier tier = scores.Length == 1 ? KernelTier.Avx2 : KernelTier.Avx512;
+            for (int i = 0; i < scores.Length; i++)
+            {
+                yield return new("attention scores", TensorFormat.I16, $"{16 * (i + 1)} queries, keys of {KeySize}", tier, scores[i].Length);
+                yield return new("attention values", TensorFormat.I16, $"{16 * (i + 1)} queries, values of {ValueSize}", tier, values[2 * i].Length + values[(2 * i) + 1].Length);
+            }
+        }
     }
 
     public int KeySize { get; }

@@ -169,7 +169,8 @@ internal sealed unsafe class TiledAttention : IDisposable
         return (count, partialBytes);
     }
 
-    private TiledKernels Find(in AttentionShape shape, TensorFormat keys, TensorFormat values)
+    /// <summary>The kernels for the sizes of an attention and the formats of its cache, made on first use.</summary>
+    public TiledKernels Find(in AttentionShape shape, TensorFormat keys, TensorFormat values)
     {
         foreach (TiledKernels own in kernels)
         {

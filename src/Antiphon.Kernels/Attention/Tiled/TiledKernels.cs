@@ -1,4 +1,5 @@
 using Antiphon.Kernels.Jit;
+using Antiphon.Kernels.Packed;
 
 namespace Antiphon.Kernels.Tiled;
 
@@ -25,6 +26,14 @@ internal sealed class TiledKernels : IDisposable
         ValuesAhead = RowKernels.GenerateValues(valueSize, 2 * keySize);
         Outputs = RowKernels.GenerateOutputs(ValueSize);
     }
+
+    /// <summary>The kernels, for people.</summary>
+    public IEnumerable<GeneratedKernel> Generated =>
+    [
+        Made("attention blocks", KeyFormat, $"16 or 32 queries, keys of {KeySize}, values of {ValueSize}", [.. blocks]),
+        Made("attention rows", KeyFormat, $"keys of {KeySize}", Queries, KeyRows),
+        Made("attention rows", ValueFormat, $"values of {ValueSize}", ValueRows, Values, ValuesAhead, Outputs),
+    ];
 
     public int KeySize { get; }
 
@@ -54,6 +63,9 @@ internal sealed class TiledKernels : IDisposable
 
     /// <summary>The kernel for blocks of keys.</summary>
     public GeneratedCode Blocks(int groups, bool masked) => blocks[(2 * groups) - (masked ? 1 : 2)];
+
+    private static GeneratedKernel Made(string operation, TensorFormat format, string shape, params GeneratedCode[] code) =>
+        new(operation, format, shape, KernelTier.Amx, code.Sum(one => one.Length));
 
     /// <inheritdoc/>
     public void Dispose()
