@@ -163,7 +163,7 @@ public sealed class CommandTests
         bool generates = PackedKernels.TryCreate(null, out PackedKernels? kernels, out string? reason);
         kernels?.Dispose();
         using MultiScaleKernels integers = new();
-        Assert.Contains(generates ? "executable memory is granted" : reason!, run.Out);
+        Assert.Contains(generates || integers.IsGenerated ? "executable memory is granted" : integers.Reason ?? reason!, run.Out);
         Assert.Equal(generates || integers.IsGenerated, run.Out.Contains("instructions", StringComparison.Ordinal));
         Assert.Equal(integers.IsGenerated, run.Out.Contains("multiply integers", StringComparison.Ordinal));
         using PagedAttention attention = new(null, fast: true);
