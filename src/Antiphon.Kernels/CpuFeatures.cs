@@ -34,6 +34,7 @@ public sealed unsafe partial class CpuFeatures
             HasAmx = avx512 && Bit(leaf7D, 24) && Bit(leaf7D, 22) && Bit(leaf7D, 25) && SystemSavesTiles();
         }
 
+        LeavesOutAvx2 = !avx2 && X86Base.IsSupported && Bit(X86Base.CpuId(7, 0).Ebx, 5);
         (Level1Bytes, Level2Bytes, Level3Bytes) = ReadCaches();
         BestTier = HasAmx ? KernelTier.Amx : avx512 ? KernelTier.Avx512 : avx2 ? KernelTier.Avx2 : KernelTier.Portable;
     }
@@ -47,6 +48,11 @@ public sealed unsafe partial class CpuFeatures
 
     /// <summary>The widest tier that this machine runs.</summary>
     public KernelTier BestTier { get; }
+
+    /// <summary>
+    /// Whether the processor has AVX2 but .NET does not use it: the application was compiled ahead of time for older processors (<c>IlcInstructionSet</c>), or the runtime is set so.
+    /// </summary>
+    public bool LeavesOutAvx2 { get; }
 
     /// <summary>The processor's own name, or its architecture.</summary>
     public string Name { get; }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Antiphon.Kernels;
@@ -169,6 +170,21 @@ public sealed class CommandTests
         using PagedAttention attention = new(null, fast: true);
         AttentionShape shape = new() { QueryHeads = 1, KeyValueHeads = 1, KeySize = 128, ValueSize = 128, Scale = 1 };
         Assert.Equal(attention.Generated(shape).Count > 0, run.Out.Contains("attention", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Doctor_says_that_a_program_leaves_out_what_the_processor_has()
+    {
+        Assert.SkipUnless(CpuFeatures.Current.BestTier >= KernelTier.Avx2, "this processor has no AVX2");
+        var start = new ProcessStartInfo("dotnet", [typeof(AntiphonCommand).Assembly.Location, "doctor", "--quick"]) { RedirectStandardOutput = true };
+        start.Environment["DOTNET_EnableAVX2"] = "0";
+        start.Environment.Remove(CpuFeatures.TierVariable);
+        using Process process = Process.Start(start)!;
+        string text = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(0, process.ExitCode);
+        Assert.Contains("leaves out AVX2", text);
+        Assert.DoesNotContain("leaves out AVX2", (await CommandRun.Of("doctor", "--quick")).Out);
     }
 
     [Fact]

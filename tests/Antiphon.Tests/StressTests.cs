@@ -27,9 +27,10 @@ public sealed class StressTests(TalesFixture tales, ITestOutputHelper output)
         long before = 0;
         long managed = 0;
         int threads = 0;
+        int stopped = 0;
         for (int round = 0; round < rounds; round++)
         {
-            await RoundAsync(expected);
+            stopped += await RoundAsync(expected);
             if (round == rounds / 3)
             {
                 (before, managed, threads) = (Memory.Resident(), GC.GetTotalMemory(forceFullCollection: true), Process.GetCurrentProcess().Threads.Count);
@@ -41,6 +42,8 @@ public sealed class StressTests(TalesFixture tales, ITestOutputHelper output)
         int threadsAfter = Process.GetCurrentProcess().Threads.Count;
         output.WriteLine($"{rounds} rounds: resident {before >> 20} then {after >> 20} MiB, managed {managed >> 10} then {managedAfter >> 10} KiB, threads {threads} then {threadsAfter}");
 
+        Assert.True(stopped >= rounds, $"disposal stopped only {stopped} answers in {rounds} rounds");
+
         // The system's allocator keeps what threads that ended had freed, up to a bound; a leak would grow with the rounds.
         Assert.True(managedAfter - managed < 4 << 20, $"the managed heap grew from {managed >> 10} to {managedAfter >> 10} KiB");
         Assert.True(after - before < 128 << 20, $"resident memory grew from {before >> 20} to {after >> 20} MiB");
@@ -50,7 +53,8 @@ public sealed class StressTests(TalesFixture tales, ITestOutputHelper output)
     /// <summary>Never the token that ends an answer.</summary>
     private static GenerationOptions Endless => new() { Sampling = new SamplingOptions { LogitBias = new Dictionary<int, float> { [2041] = -100 } } };
 
-    private static async Task RoundAsync(string[] expected)
+    /// <returns>How many answers were cut off by the disposal of their model.</returns>
+    private static async Task<int> RoundAsync(string[] expected)
     {
         LanguageModel[] models = await Task.WhenAll(
             Tales.LoadAsync(new LanguageModelOptions { Threads = 1, Engine = new EngineOptions { BlockCount = 256 } }),
@@ -70,12 +74,23 @@ public sealed class StressTests(TalesFixture tales, ITestOutputHelper output)
             $"{Answer.Story} {i}", Endless)))];
         await Task.Delay(10);
         await models[1].DisposeAsync();
+        Assert.Equal(EngineState.Stopped, models[1].Engine.State);
+        int stopped = 0;
         foreach (Task<Answer> answer in endless)
         {
-            await Assert.ThrowsAsync<EngineStoppedException>(() => answer);
+            if (await Record.ExceptionAsync(() => answer) is { } failure)
+            {
+                Assert.IsType<EngineStoppedException>(failure);
+                stopped++;
+            }
+            else
+            {
+                // The delay took so long, on a busy machine, that the context was full before.
+                Assert.Equal(FinishReason.Length, (await answer).End.FinishReason);
+            }
         }
 
-        Assert.Equal(EngineState.Stopped, models[1].Engine.State);
+        return stopped;
     }
 
     private static async Task CancelInPromptAsync(LanguageModel model)

@@ -218,7 +218,11 @@ internal static class DoctorCommand
             yield return $"{CpuFeatures.TierVariable} holds the kernels at {tier.ToString().ToLowerInvariant()}; unset it to use {cpu.BestTier.ToString().ToLowerInvariant()}";
         }
 
-        if (cpu.BestTier == KernelTier.Portable)
+        if (cpu.LeavesOutAvx2)
+        {
+            yield return "this program leaves out AVX2, which the processor has: unset DOTNET_EnableAVX2; compiled ahead of time, publish with -p:IlcInstructionSet=x86-64-v3";
+        }
+        else if (cpu.BestTier == KernelTier.Portable)
         {
             yield return "no AVX2 here: the portable kernels give the same results, slowly";
         }
