@@ -29,6 +29,26 @@ internal static class Checked
                 : Wrong<float?>(result, name, string.Create(CultureInfo.InvariantCulture, $"a number {(leastAllowed ? "from" : "above")} {least}{(most == float.MaxValue ? "" : (leastAllowed ? " to " : ", at most ") + most.ToString(CultureInfo.InvariantCulture))}")),
     };
 
+    /// <summary>One of some names.</summary>
+    public static Option<T?> Choice<T>(string name, string description, params (string Name, T Value)[] choices)
+        where T : struct => new(name)
+    {
+        Description = description,
+        HelpName = string.Join('|', choices.Select(choice => choice.Name)),
+        CustomParser = result =>
+        {
+            foreach ((string known, T value) in choices)
+            {
+                if (known == result.Tokens[0].Value)
+                {
+                    return value;
+                }
+            }
+
+            return Wrong<T?>(result, name, $"{string.Join(", ", choices[..^1].Select(choice => choice.Name))} or {choices[^1].Name}");
+        },
+    };
+
     /// <summary>Whole numbers of at least 0 or 1, separated by commas.</summary>
     public static Option<int[]> List(string name, string description, int least, int[] defaults) => new(name)
     {

@@ -8,31 +8,13 @@ internal sealed class PrecisionOption
 {
     private readonly Option<bool> exact = new("--exact") { Description = "The same as --precision exact" };
 
-    private readonly Option<MatrixPrecision?> precision = new("--precision")
-    {
-        Description = "exact: float32, with the same bits on every processor; fast (default): rounded to bfloat16 where this processor has machine code for it, "
+    private readonly Option<MatrixPrecision?> precision = Checked.Choice(
+        "--precision",
+        "exact: float32, with the same bits on every processor; fast (default): rounded to bfloat16 where this processor has machine code for it, "
             + "as int8 where it has AVX2 but not the instructions for that, and for half precision; "
             + "int8: quantised weights stay integers, 16-bit floats become some of 12 bits and activations of 16, the same bits on every processor, fastest for single answers; "
             + "w8a8: 8-bit activations, which is visibly less accurate",
-        HelpName = "exact|fast|int8|w8a8",
-        CustomParser = result =>
-        {
-            switch (result.Tokens[0].Value)
-            {
-                case "exact":
-                    return MatrixPrecision.Exact;
-                case "fast":
-                    return MatrixPrecision.Fast;
-                case "int8":
-                    return MatrixPrecision.Int8;
-                case "w8a8":
-                    return MatrixPrecision.Int8OnePass;
-                default:
-                    result.AddError($"--precision '{result.Tokens[0].Value}' must be exact, fast, int8 or w8a8");
-                    return null;
-            }
-        },
-    };
+        ("exact", MatrixPrecision.Exact), ("fast", MatrixPrecision.Fast), ("int8", MatrixPrecision.Int8), ("w8a8", MatrixPrecision.Int8OnePass));
 
     /// <summary>Adds the options to a command.</summary>
     public PrecisionOption(Command command)

@@ -43,6 +43,10 @@ internal sealed unsafe partial class ExecutableMemory : SafeHandle
         }
     }
 
+    /// <summary>Finds out whether code may be generated: with one return instruction, since the assembler takes a while to start.</summary>
+    /// <exception cref="CodeGenerationException">The system denies it, or <see cref="DenyVariable"/> is set.</exception>
+    public static void Probe() => new ExecutableMemory([0xC3]).Dispose();
+
     /// <inheritdoc/>
     public override bool IsInvalid => handle is 0 or -1;
 

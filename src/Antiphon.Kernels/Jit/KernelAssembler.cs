@@ -74,6 +74,10 @@ internal sealed class KernelAssembler
     /// <summary>Gives a register back.</summary>
     public void Release(AssemblerRegister64 register) => free.Push(register);
 
+    /// <summary>Adds products of 16-bit pairs to sums (VPDPWSSD). AVX-VNNI and AVX-512 encode it differently.</summary>
+    public void AddPairs(AssemblerRegisterYMM sums, AssemblerRegisterYMM first, AssemblerRegisterYMM second) =>
+        (CpuFeatures.Current.HasAvxVnni ? Code.vex : Code.evex).vpdpwssd(sums, first, second);
+
     /// <summary>A constant vector of 16 floats.</summary>
     public AssemblerMemoryOperand Floats(Func<int, float> lane) => Vector(i => BitConverter.SingleToUInt32Bits(lane(i)));
 

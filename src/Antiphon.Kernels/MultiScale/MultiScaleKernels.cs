@@ -54,8 +54,7 @@ public sealed class MultiScaleKernels : IDisposable
 
         try
         {
-            // If the system denies executable memory, this is where it shows: one return instruction, since the assembler takes a while to start.
-            new ExecutableMemory([0xC3]).Dispose();
+            ExecutableMemory.Probe();
             IsGenerated = true;
             if (Tier == KernelTier.Amx)
             {

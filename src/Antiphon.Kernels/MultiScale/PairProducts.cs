@@ -77,8 +77,7 @@ internal sealed class PairProducts(KernelAssembler kernel, CodeLayout layout, in
                         code.vpxor(total, total, total);
                     }
 
-                    // AVX-512 has the instruction too, in an encoding of its own.
-                    (CpuFeatures.Current.HasAvxVnni ? code.vex : code.evex).vpdpwssd(total, Integers, weights(vector));
+                    kernel.AddPairs(total, Integers, weights(vector));
                 }
                 else if (starts)
                 {

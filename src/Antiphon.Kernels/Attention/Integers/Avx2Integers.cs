@@ -53,7 +53,7 @@ internal static class Avx2Integers
             code.Label(ref nextPairs);
             for (int pair = 0; pair < Unrolled; pair++)
             {
-                Multiply(code, queries + (RowBytes * pair), key => __dword_ptr[keys + (first + (key * keyBytes) + (sizeof(int) * pair))], fuses);
+                Multiply(kernel, queries + (RowBytes * pair), key => __dword_ptr[keys + (first + (key * keyBytes) + (sizeof(int) * pair))], fuses);
             }
 
             // Of the next eight keys every second line, and once for all eight what is further ahead.
@@ -133,7 +133,7 @@ internal static class Avx2Integers
             code.Label(ref nextPairs);
             for (int pair = 0; pair < Unrolled; pair++)
             {
-                Multiply(code, weights + (RowBytes * pair), d => __dword_ptr[values + ((pair * pairBytes) + (sizeof(int) * (four + d)))], fuses);
+                Multiply(kernel, weights + (RowBytes * pair), d => __dword_ptr[values + ((pair * pairBytes) + (sizeof(int) * (four + d)))], fuses);
             }
 
             // Of the next eight values every second line; and outputs, of these first.
@@ -318,8 +318,9 @@ internal static class Avx2Integers
     }
 
     /// <summary>Adds the products of a pair of each query with four pairs that are broadcast.</summary>
-    private static void Multiply(Assembler code, AssemblerMemoryOperand queries, Func<int, AssemblerMemoryOperand> pair, bool fuses)
+    private static void Multiply(KernelAssembler kernel, AssemblerMemoryOperand queries, Func<int, AssemblerMemoryOperand> pair, bool fuses)
     {
+        Assembler code = kernel.Code;
         code.vmovdqu(Shared(0), __ymmword_ptr[queries]);
         code.vmovdqu(Shared(1), __ymmword_ptr[queries + HalfBytes]);
         for (int row = 0; row < SumRows; row++)
@@ -327,21 +328,18 @@ internal static class Avx2Integers
             // By turns, so that several are under way at once.
             (AssemblerRegisterYMM broadcast, AssemblerRegisterYMM product) = (Spare(2 * row), Spare((2 * row) + 1));
             code.vpbroadcastd(broadcast, pair(row));
-            for (int half = 0; fuses && half < 2; half++)
-            {
-                // AVX-512 has the instruction too, in an encoding of its own.
-                (CpuFeatures.Current.HasAvxVnni ? code.vex : code.evex).vpdpwssd(Sum(row, half), Shared(half), broadcast);
-            }
-
             if (fuses)
             {
-                continue;
+                kernel.AddPairs(Sum(row, 0), Shared(0), broadcast);
+                kernel.AddPairs(Sum(row, 1), Shared(1), broadcast);
             }
-
-            code.vpmaddwd(product, broadcast, Shared(0));
-            code.vpmaddwd(broadcast, broadcast, Shared(1));
-            code.vpaddd(Sum(row, 0), Sum(row, 0), product);
-            code.vpaddd(Sum(row, 1), Sum(row, 1), broadcast);
+            else
+            {
+                code.vpmaddwd(product, broadcast, Shared(0));
+                code.vpmaddwd(broadcast, broadcast, Shared(1));
+                code.vpaddd(Sum(row, 0), Sum(row, 0), product);
+                code.vpaddd(Sum(row, 1), Sum(row, 1), broadcast);
+            }
         }
     }
 

@@ -22,6 +22,7 @@ internal sealed class IntegerKernels : IDisposable
     /// <summary>Floats that the value kernel needs: sums of sixteen queries that wait to be added, and what weights are worth.</summary>
     public const int ScratchFloats = 16 * (16 + MostVectors);
 
+    private readonly IntegerForm form;
     private readonly GeneratedCode[] scores;
     private readonly GeneratedCode[] values;
 
@@ -32,6 +33,7 @@ internal sealed class IntegerKernels : IDisposable
     /// <exception cref="CodeGenerationException">The system denies executable memory.</exception>
     public IntegerKernels(int keySize, int valueSize, IntegerForm form)
     {
+        this.form = form;
         KeySize = keySize;
         ValueSize = valueSize;
         int key = PaddedKey(keySize);
@@ -39,7 +41,8 @@ internal sealed class IntegerKernels : IDisposable
         if (form == IntegerForm.Avx512)
         {
             scores = [.. Enumerable.Range(1, MostVectors).Select(vectors => Avx512Integers.GenerateScores(key, vectors))];
-            values = [.. Enumerable.Range(2, 2 * MostVectors).Select(at => Avx512Integers.GenerateValues(value, at / 2, masked: at % 2 == 1))];
+            values = [.. Enumerable.Range(1, MostVectors).SelectMany(vectors => (GeneratedCode[])
+                [Avx512Integers.GenerateValues(value, vectors, masked: false), Avx512Integers.GenerateValues(value, vectors, masked: true)])];
             return;
         }
 
@@ -53,7 +56,7 @@ internal sealed class IntegerKernels : IDisposable
     {
         get
         {
-            KernelTier tier = scores.Length == 1 ? KernelTier.Avx2 : KernelTier.Avx512;
+            KernelTier tier = form == IntegerForm.Avx512 ? KernelTier.Avx512 : KernelTier.Avx2;
             for (int i = 0; i < scores.Length; i++)
             {
                 yield return new("attention scores", TensorFormat.I16, $"{16 * (i + 1)} queries, keys of {KeySize}", tier, scores[i].Length);
@@ -74,7 +77,7 @@ internal sealed class IntegerKernels : IDisposable
 
     /// <summary>How many of the queries that are left a call should take.</summary>
     /// <param name="left">Queries left, a multiple of 16.</param>
-    public int GroupWidth(int left) => scores.Length == 1 ? 16 : QueryLanes<Lanes512>.Width(left);
+    public int GroupWidth(int left) => form == IntegerForm.Avx512 ? QueryLanes<Lanes512>.Width(left) : 16;
 
     /// <summary>Scores of eights of keys, see <see cref="ScoreArguments"/>.</summary>
     public GeneratedCode Scores(int vectors) => scores[vectors - 1];

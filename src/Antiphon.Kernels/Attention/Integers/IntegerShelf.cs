@@ -22,8 +22,7 @@ internal sealed class IntegerShelf : IDisposable
 
         try
         {
-            // Whether code may be generated shows when it is tried.
-            new KernelAssembler().Finish().Dispose();
+            ExecutableMemory.Probe();
             return new IntegerShelf(form ?? Best(tier));
         }
         catch (CodeGenerationException)

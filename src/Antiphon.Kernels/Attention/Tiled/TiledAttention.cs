@@ -91,6 +91,21 @@ internal sealed unsafe class TiledAttention : IDisposable
         }
     }
 
+    /// <summary>The kernels for the sizes of an attention and the formats of its cache, made on first use.</summary>
+    public TiledKernels Find(in AttentionShape shape, TensorFormat keys, TensorFormat values)
+    {
+        foreach (TiledKernels own in kernels)
+        {
+            if (own.KeySize == shape.KeySize && own.ValueSize == shape.ValueSize && own.KeyFormat == keys && own.ValueFormat == values)
+            {
+                return own;
+            }
+        }
+
+        kernels.Add(new TiledKernels(shape, keys, values));
+        return kernels[^1];
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -167,21 +182,6 @@ internal sealed unsafe class TiledAttention : IDisposable
         }
 
         return (count, partialBytes);
-    }
-
-    /// <summary>The kernels for the sizes of an attention and the formats of its cache, made on first use.</summary>
-    public TiledKernels Find(in AttentionShape shape, TensorFormat keys, TensorFormat values)
-    {
-        foreach (TiledKernels own in kernels)
-        {
-            if (own.KeySize == shape.KeySize && own.ValueSize == shape.ValueSize && own.KeyFormat == keys && own.ValueFormat == values)
-            {
-                return own;
-            }
-        }
-
-        kernels.Add(new TiledKernels(shape, keys, values));
-        return kernels[^1];
     }
 
     private void Append(ref int count, in AttentionItem item)

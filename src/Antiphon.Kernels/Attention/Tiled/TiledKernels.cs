@@ -64,9 +64,6 @@ internal sealed class TiledKernels : IDisposable
     /// <summary>The kernel for blocks of keys.</summary>
     public GeneratedCode Blocks(int groups, bool masked) => blocks[(2 * groups) - (masked ? 1 : 2)];
 
-    private static GeneratedKernel Made(string operation, TensorFormat format, string shape, params GeneratedCode[] code) =>
-        new(operation, format, shape, KernelTier.Amx, code.Sum(one => one.Length));
-
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -75,4 +72,7 @@ internal sealed class TiledKernels : IDisposable
             code.Dispose();
         }
     }
+
+    private static GeneratedKernel Made(string operation, TensorFormat format, string shape, params GeneratedCode[] code) =>
+        new(operation, format, shape, KernelTier.Amx, code.Sum(one => one.Length));
 }
